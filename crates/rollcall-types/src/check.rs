@@ -1,0 +1,69 @@
+//! Check definitions: what to ask an instance, how often, and how many answers make a verdict.
+//!
+//! A definition is intent and is replicated; outcomes are observations and never live here.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CheckId, Host, InstanceId, Millis, Port, ServiceName, Text};
+
+/// Most checks that one instance may have.
+pub const CHECKS_MAX: usize = 16;
+/// Shortest accepted interval and timeout of a check.
+pub const INTERVAL_MIN: Millis = Millis::new(100);
+/// Longest accepted interval and timeout of a check, one day.
+pub const INTERVAL_MAX: Millis = Millis::new(86_400_000);
+
+/// How a check asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CheckKind {
+    /// `GET url`: 2xx passes, 429 warns, anything else or no answer within the timeout is critical.
+    Http {
+        /// Absolute `http://` or `https://` URL.
+        url: Text,
+    },
+    /// A TCP connection that is accepted within the timeout passes.
+    Tcp {
+        /// Where to connect.
+        host: Host,
+        /// Where to connect.
+        port: Port,
+    },
+    /// The standard gRPC health protocol (`grpc.health.v1.Health/Check`).
+    Grpc {
+        /// Where to connect.
+        host: Host,
+        /// Where to connect.
+        port: Port,
+        /// Name of the gRPC service to ask about; empty asks about the whole server.
+        service: Text,
+    },
+    /// The instance reports by itself; silence longer than `ttl` is critical.
+    Ttl {
+        /// Longest silence.
+        ttl: Millis,
+    },
+    /// The status of another instance counts as this one's.
+    Alias {
+        /// Service of the other instance.
+        service: ServiceName,
+        /// The other instance; `None` means all of the service.
+        instance: Option<InstanceId>,
+    },
+}
+
+/// A check of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSpec {
+    /// Name within the instance, unique there.
+    pub id: CheckId,
+    /// How to ask.
+    pub kind: CheckKind,
+    /// Time between two probes, [`INTERVAL_MIN`] to [`INTERVAL_MAX`]. Unused by `Ttl` and `Alias`.
+    pub interval: Millis,
+    /// Longest wait for one answer, at most `interval`. Unused by `Ttl` and `Alias`.
+    pub timeout: Millis,
+    /// Failures in a row that make the check critical, 1 to 10.
+    pub failures_before_critical: u8,
+    /// Successes in a row that make it pass again, 1 to 10.
+    pub successes_before_passing: u8,
+}
