@@ -1,0 +1,50 @@
+//! What each command does. One file per kind of thing.
+//!
+//! Every function checks first and changes after, so a refusal leaves the catalogue as it was.
+
+mod instances;
+mod kv;
+mod nodes;
+mod services;
+
+pub(crate) use kv::size as kv_size;
+use rollcall_types::Revision;
+
+use crate::catalog::Done;
+use crate::{Catalog, Command, Precondition, Refusal, Request};
+
+impl Catalog {
+    pub(crate) fn execute(&mut self, revision: Revision, request: &Request) -> Result<Done, Refusal> {
+        match &request.command {
+            Command::Register { service, id, spec, expect } => {
+                self.register(revision, &request.actor, service, id, spec, *expect)
+            }
+            Command::Deregister { service, id, expect, reason } => {
+                self.deregister(revision, service, id, *expect, reason.clone())
+            }
+            Command::SetLifecycle { service, id, lifecycle, expect } => {
+                self.set_lifecycle(revision, service, id, lifecycle, *expect)
+            }
+            Command::Define { service, definition, expect } => self.define(revision, service, definition, *expect),
+            Command::RemoveService { service, expect } => self.remove_service(service, *expect),
+            Command::SetConfig { service, document, schema_at, expect } => {
+                self.set_config(revision, &request.actor, service, document, *schema_at, *expect)
+            }
+            Command::KvPut { key, value, flags, expect } => self.kv_put(revision, key, value, *flags, *expect),
+            Command::KvDelete { key, expect } => self.kv_delete(key, *expect),
+            Command::AllocateNode { name, nonce } => self.allocate_node(name, *nonce),
+            Command::ForgetNode { node } => Ok(self.forget_node(*node)),
+        }
+    }
+}
+
+/// Checks `expect` against when the thing was last changed (`None`: it does not exist).
+fn check(expect: Precondition, actual: Option<Revision>) -> Result<(), Refusal> {
+    let holds = match expect {
+        Precondition::None => true,
+        Precondition::Exists => actual.is_some(),
+        Precondition::Absent => actual.is_none(),
+        Precondition::At(revision) => actual == Some(revision),
+    };
+    if holds { Ok(()) } else { Err(Refusal::PreconditionFailed { actual }) }
+}

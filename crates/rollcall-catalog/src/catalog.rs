@@ -1,0 +1,139 @@
+//! The state and its one way to change.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use rollcall_types::{CapabilityName, KvKey, NodeId, Revision, ServiceKey, Tag, UnixMillis};
+
+use crate::event::{Change, Event, EventRing};
+use crate::record::{KvEntry, NodeRecord, Service};
+use crate::sessions::{Seen, Sessions};
+use crate::{Applied, Outcome, Refusal, Reply, Request};
+
+/// Most instances in one catalogue.
+pub const INSTANCES_MAX: u64 = 2_000_000;
+/// Most services in one catalogue.
+pub const SERVICES_MAX: u64 = 200_000;
+/// Most bytes of keys and values together, 256 MiB.
+pub const KV_BYTES_MAX: u64 = 256 << 20;
+/// The first id given to a node that joins; lower ids belong to the nodes that bootstrapped the cluster.
+pub const FIRST_ALLOCATED_NODE_ID: NodeId = NodeId::new(101);
+
+/// The replicated state.
+///
+/// Invariants:
+/// - `revision` is the last log entry seen and rises strictly; `clock` never runs backwards.
+/// - `instance_count` and `kv_bytes` count what `services` and `kv` hold.
+/// - `by_capability` and `by_tag` hold exactly what the services say; no entry is empty.
+/// - A service in `services` has a definition, a configuration or an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    pub(crate) revision: Revision,
+    pub(crate) clock: UnixMillis,
+    pub(crate) services: OrdMap<ServiceKey, Arc<Service>>,
+    pub(crate) instance_count: u64,
+    pub(crate) by_capability: OrdMap<CapabilityName, OrdSet<ServiceKey>>,
+    /// For each tag the services that carry it, and on how many instances (plus one for the definition).
+    pub(crate) by_tag: OrdMap<Tag, OrdMap<ServiceKey, u32>>,
+    pub(crate) kv: OrdMap<KvKey, Arc<KvEntry>>,
+    pub(crate) kv_bytes: u64,
+    pub(crate) nodes: OrdMap<NodeId, NodeRecord>,
+    pub(crate) next_node: NodeId,
+    pub(crate) sessions: Sessions,
+    pub(crate) events: EventRing,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self {
+            revision: Revision::ZERO,
+            clock: UnixMillis::default(),
+            services: OrdMap::new(),
+            instance_count: 0,
+            by_capability: OrdMap::new(),
+            by_tag: OrdMap::new(),
+            kv: OrdMap::new(),
+            kv_bytes: 0,
+            nodes: OrdMap::new(),
+            next_node: FIRST_ALLOCATED_NODE_ID,
+            sessions: Sessions::default(),
+            events: EventRing::default(),
+        }
+    }
+}
+
+impl Catalog {
+    /// Applies one committed request. Total: whatever is wrong with the request is said in the reply.
+    ///
+    /// A request id that was seen before is answered as it was then, and changes nothing.
+    ///
+    /// # Panics
+    /// When `revision` is not above [`Catalog::revision`]: the caller lost its place in the log, and a catalogue that
+    /// went on would differ from its peers.
+    pub fn apply(&mut self, revision: Revision, request: &Request) -> Applied {
+        self.advance(revision);
+        self.clock = self.clock.max(request.at);
+        let seen = request.id.as_ref().map_or(Seen::New, |id| self.sessions.look_up(id));
+        match seen {
+            Seen::Answered(outcome) => Applied { outcome: Outcome { replayed: true, ..outcome }, event: None },
+            Seen::Refused(refusal) => refused(revision, refusal),
+            Seen::New => {
+                let applied = self.apply_new(revision, request);
+                if let Some(id) = &request.id {
+                    self.sessions.record(id, &applied.outcome, self.clock);
+                }
+                applied
+            }
+        }
+    }
+
+    fn apply_new(&mut self, revision: Revision, request: &Request) -> Applied {
+        let done = match self.execute(revision, request) {
+            Ok(done) => done,
+            Err(refusal) => return refused(revision, refusal),
+        };
+        let event = done.change.map(|change| {
+            let event =
+                Arc::new(Event { revision, at: self.clock, actor: request.actor.clone(), reason: done.reason, change });
+            self.events.push(event.clone());
+            event
+        });
+        Applied { outcome: Outcome { revision, reply: done.reply, replayed: false }, event }
+    }
+
+    /// Moves on past a log entry that holds no request (a blank entry, a membership change).
+    ///
+    /// # Panics
+    /// As [`Catalog::apply`].
+    pub fn advance(&mut self, revision: Revision) {
+        assert!(revision > self.revision, "revision {revision} applied after {}", self.revision);
+        self.revision = revision;
+    }
+}
+
+/// What executing a command came to.
+pub(crate) struct Done {
+    pub(crate) reply: Reply,
+    pub(crate) change: Option<Change>,
+    pub(crate) reason: Option<rollcall_types::Text>,
+}
+
+impl Done {
+    pub(crate) fn new(reply: Reply, change: Option<Change>) -> Self {
+        Self { reply, change, reason: None }
+    }
+
+    /// A write that made or changed something at `revision`.
+    pub(crate) fn written(created: bool, revision: Revision, change: Change) -> Self {
+        Self::new(Reply::Written { created, changed: true, modified: revision }, Some(change))
+    }
+
+    /// A write equal to what has been there since `modified`.
+    pub(crate) fn unchanged(modified: Revision) -> Self {
+        Self::new(Reply::Written { created: false, changed: false, modified }, None)
+    }
+}
+
+fn refused(revision: Revision, refusal: Refusal) -> Applied {
+    Applied { outcome: Outcome { revision, reply: Reply::Refused(refusal), replayed: false }, event: None }
+}

@@ -1,0 +1,169 @@
+//! What changed, in order: the source of watches and of history.
+
+use std::sync::Arc;
+
+use imbl::Vector;
+use rollcall_types::{InstanceId, KvKey, Revision, ServiceDefinition, ServiceName, Text, UnixMillis};
+
+use crate::{Actor, Config, Instance, KvEntry};
+
+/// Changes that the ring keeps. At ~120 bytes each beside what the catalogue shares with them, 8 MiB when full.
+pub const EVENTS_MAX: usize = 65_536;
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in history. No two events share one.
+    pub revision: Revision,
+    /// The leader's wall clock when it was proposed; never runs backwards.
+    pub at: UnixMillis,
+    /// Who asked for it.
+    pub actor: Actor,
+    /// Why, when that was said.
+    pub reason: Option<Text>,
+    /// What changed.
+    pub change: Change,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An instance was registered for the first time, or again with another registration.
+    InstancePut {
+        /// The instance as it is after the change.
+        instance: Arc<Instance>,
+        /// It was not there before.
+        created: bool,
+    },
+    /// An operator's decision about an instance changed.
+    LifecycleSet {
+        /// The instance as it is after the change.
+        instance: Arc<Instance>,
+    },
+    /// An instance was removed.
+    InstanceRemoved {
+        /// Its service.
+        service: ServiceName,
+        /// Its id.
+        id: InstanceId,
+    },
+    /// A service was defined, or defined anew.
+    ServiceDefined {
+        /// Its name.
+        service: ServiceName,
+        /// Its definition after the change.
+        definition: Arc<ServiceDefinition>,
+    },
+    /// A service was removed.
+    ServiceRemoved {
+        /// Its name.
+        service: ServiceName,
+    },
+    /// A configuration document was set.
+    ConfigSet {
+        /// The service.
+        service: ServiceName,
+        /// The document after the change.
+        config: Arc<Config>,
+    },
+    /// A key was set.
+    KvPut {
+        /// The key.
+        key: KvKey,
+        /// Its entry after the change.
+        entry: Arc<KvEntry>,
+    },
+    /// A key was removed.
+    KvRemoved {
+        /// The key.
+        key: KvKey,
+    },
+}
+
+impl Change {
+    /// The change in one word, as history and watches show it.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::InstancePut { created: true, .. } => "registered",
+            Self::InstancePut { created: false, .. } => "updated",
+            Self::LifecycleSet { .. } => "lifecycle",
+            Self::InstanceRemoved { .. } => "deregistered",
+            Self::ServiceDefined { .. } => "defined",
+            Self::ServiceRemoved { .. } => "removed",
+            Self::ConfigSet { .. } => "configured",
+            Self::KvPut { .. } => "kv_put",
+            Self::KvRemoved { .. } => "kv_removed",
+        }
+    }
+
+    /// The service it belongs to; `None` for keys.
+    pub fn service(&self) -> Option<&ServiceName> {
+        match self {
+            Self::InstancePut { instance, .. } | Self::LifecycleSet { instance } => Some(&instance.service),
+            Self::InstanceRemoved { service, .. }
+            | Self::ServiceDefined { service, .. }
+            | Self::ServiceRemoved { service }
+            | Self::ConfigSet { service, .. } => Some(service),
+            Self::KvPut { .. } | Self::KvRemoved { .. } => None,
+        }
+    }
+
+    /// The instance it is about, if it is about one.
+    pub fn instance_id(&self) -> Option<&InstanceId> {
+        match self {
+            Self::InstancePut { instance, .. } | Self::LifecycleSet { instance } => Some(&instance.id),
+            Self::InstanceRemoved { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+}
+
+/// The last [`EVENTS_MAX`] events.
+///
+/// Invariants:
+/// - Revisions rise strictly from front to back.
+/// - Every event after `compacted` is in the ring; none at or before it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventRing {
+    events: Vector<Arc<Event>>,
+    compacted: Revision,
+}
+
+impl EventRing {
+    /// The revision up to which events are forgotten; a cursor below it must list again.
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// All kept events, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Event>> + '_ {
+        self.events.iter()
+    }
+
+    /// The events after `cursor`, oldest first; `None` when some of them are forgotten. O(log n) to find the first.
+    pub fn after(&self, cursor: Revision) -> Option<impl Iterator<Item = &Arc<Event>> + '_> {
+        if cursor < self.compacted {
+            return None;
+        }
+        let start = match self.events.binary_search_by(|event| event.revision.cmp(&cursor)) {
+            Ok(found) => found + 1,
+            Err(next) => next,
+        };
+        // A narrowed focus finds the tail in O(log n); `iter().skip(start)` would walk the whole ring for every watcher.
+        Some(self.events.focus().narrow(start..).into_iter())
+    }
+
+    pub(crate) fn push(&mut self, event: Arc<Event>) {
+        debug_assert!(self.events.last().is_none_or(|last| last.revision < event.revision), "revisions rise");
+        self.events.push_back(event);
+        while self.events.len() > EVENTS_MAX {
+            if let Some(forgotten) = self.events.pop_front() {
+                self.compacted = forgotten.revision;
+            }
+        }
+    }
+
+    pub(crate) fn restore(compacted: Revision, events: Vector<Arc<Event>>) -> Self {
+        Self { events, compacted }
+    }
+}

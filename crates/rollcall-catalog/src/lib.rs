@@ -1,0 +1,31 @@
+//! The catalogue: the state that every node derives from the same log.
+//!
+//! [`Catalog::apply`] takes one committed [`Request`] and its [`Revision`](rollcall_types::Revision) and answers with a
+//! [`Reply`] and the [`Event`] it caused. It is *total* (a refusal is a reply, never an error) and *deterministic*
+//! (no clock, no randomness, no floats, no hash order), so all nodes that applied the same log hold the same catalogue.
+//!
+//! Everything lies in persistent maps: `Catalog::clone` costs a few pointer copies, so read views and snapshots share
+//! structure with the living state and never copy it. The alternative, one mutable map behind a lock, would let a
+//! snapshot of 100,000 instances stall writers or readers.
+//!
+//! Limits: nothing here knows health, load or liveness of anything (that is observation, and travels by gossip).
+//! The event ring keeps the last [`EVENTS_MAX`] changes; older history is gone.
+
+mod apply;
+mod catalog;
+mod event;
+mod export;
+mod query;
+mod record;
+mod reply;
+mod request;
+mod sessions;
+
+pub use catalog::{Catalog, FIRST_ALLOCATED_NODE_ID, INSTANCES_MAX, KV_BYTES_MAX, SERVICES_MAX};
+pub use event::{Change, EVENTS_MAX, Event, EventRing};
+pub use export::{ExportedEvent, ImportError, Importer, SnapshotRecord};
+pub use query::{Compacted, ServicesPage};
+pub use record::{Config, Instance, KvEntry, NodeRecord, Service};
+pub use reply::{Applied, Limit, Outcome, Refusal, Reply};
+pub use request::{Actor, Command, Precondition, Request, RequestId};
+pub use sessions::{IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_RETENTION, SESSION_WINDOW, SESSIONS_MAX};

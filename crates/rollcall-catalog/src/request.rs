@@ -1,0 +1,199 @@
+//! What goes into the log: a command, who asked for it, and an id that makes a retry harmless.
+//!
+//! Encoded positionally and persisted: fields and variants are only ever added at the end, with a new codec version.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rollcall_types::{
+    ActorName, InstanceId, InstanceSpec, JsonText, KvKey, Lifecycle, NodeId, NodeName, Revision, ServiceDefinition,
+    ServiceName, Text, UnixMillis,
+};
+use serde::{Deserialize, Serialize};
+
+/// One log entry's payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Makes the request exactly-once; `None` only where applying it twice changes nothing.
+    pub id: Option<RequestId>,
+    /// The leader's wall clock when it proposed the entry. The catalogue never lets time run backwards.
+    pub at: UnixMillis,
+    /// Who asked.
+    pub actor: Actor,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Identifies a request across retries, on whichever node they arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestId {
+    /// An `Idempotency-Key` chosen by the client, at most 128 bytes.
+    Key {
+        /// The key.
+        key: Arc<str>,
+        /// Digest of the request it was first used for, so that a key used again for another request is refused.
+        fingerprint: u64,
+    },
+    /// A client session (Raft dissertation §6.3): a numbered stream of requests.
+    Sequence {
+        /// Name of the session, unique to one client process, at most 128 bytes.
+        client: Arc<str>,
+        /// Number of the request, counting from 1.
+        sequence: u64,
+        /// Every request below this number has been answered, so its reply can be forgotten.
+        acknowledged_below: u64,
+    },
+}
+
+/// Who asked for a change, and through which node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The name the client gave itself, or its address.
+    pub name: ActorName,
+    /// The node that took the request.
+    pub via: NodeName,
+}
+
+/// What must be true for a write to happen (RFC 9110 §13.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// The thing exists (`If-Match: *`).
+    Exists,
+    /// The thing does not exist (`If-None-Match: *`).
+    Absent,
+    /// The thing exists and was last changed at this revision (`If-Match: "41"`).
+    At(Revision),
+}
+
+/// A change to the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Adds an instance, or replaces its registration. A registration equal to the present one changes nothing.
+    Register {
+        /// Its service, made if it does not exist.
+        service: ServiceName,
+        /// Its id.
+        id: InstanceId,
+        /// Its registration.
+        spec: Arc<InstanceSpec>,
+        /// Refers to the instance.
+        expect: Precondition,
+    },
+    /// Removes an instance; its service goes too when nothing else is known about it.
+    Deregister {
+        /// Its service.
+        service: ServiceName,
+        /// Its id.
+        id: InstanceId,
+        /// Refers to the instance.
+        expect: Precondition,
+        /// Why, for the history.
+        reason: Option<Text>,
+    },
+    /// Changes what operators decided about an instance.
+    SetLifecycle {
+        /// Its service.
+        service: ServiceName,
+        /// Its id.
+        id: InstanceId,
+        /// The new lifecycle.
+        lifecycle: Lifecycle,
+        /// Refers to the instance.
+        expect: Precondition,
+    },
+    /// Sets the definition of a service, making the service if it does not exist.
+    Define {
+        /// The service.
+        service: ServiceName,
+        /// Its definition.
+        definition: Arc<ServiceDefinition>,
+        /// Refers to the definition.
+        expect: Precondition,
+    },
+    /// Removes a service that has no instances: its definition and its configuration.
+    RemoveService {
+        /// The service.
+        service: ServiceName,
+        /// Refers to the definition.
+        expect: Precondition,
+    },
+    /// Sets the configuration document of a service.
+    SetConfig {
+        /// The service.
+        service: ServiceName,
+        /// The document; already checked against the schema of the definition at `schema_at`.
+        document: JsonText,
+        /// When the definition was last changed as the proposer saw it; another value is refused, so that no document
+        /// slips past a schema that changed meanwhile.
+        schema_at: Option<Revision>,
+        /// Refers to the document.
+        expect: Precondition,
+    },
+    /// Sets a key.
+    KvPut {
+        /// The key.
+        key: KvKey,
+        /// Its value.
+        value: Bytes,
+        /// Opaque to the store.
+        flags: u64,
+        /// Refers to the key.
+        expect: Precondition,
+    },
+    /// Removes a key.
+    KvDelete {
+        /// The key.
+        key: KvKey,
+        /// Refers to the key.
+        expect: Precondition,
+    },
+    /// Gives a joining node its id. The same name and nonce get the same id again.
+    AllocateNode {
+        /// Its name, unique among the nodes.
+        name: NodeName,
+        /// Drawn by the node when its data directory was made.
+        nonce: u128,
+    },
+    /// Forgets a node that left, so that its name is free again. Its id is never given out again.
+    ForgetNode {
+        /// The node.
+        node: NodeId,
+    },
+}
+
+impl Command {
+    /// The command's name in logs and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Register { .. } => "register",
+            Self::Deregister { .. } => "deregister",
+            Self::SetLifecycle { .. } => "set_lifecycle",
+            Self::Define { .. } => "define",
+            Self::RemoveService { .. } => "remove_service",
+            Self::SetConfig { .. } => "set_config",
+            Self::KvPut { .. } => "kv_put",
+            Self::KvDelete { .. } => "kv_delete",
+            Self::AllocateNode { .. } => "allocate_node",
+            Self::ForgetNode { .. } => "forget_node",
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.command {
+            Command::Register { service, id, .. }
+            | Command::Deregister { service, id, .. }
+            | Command::SetLifecycle { service, id, .. } => write!(f, "{} {service}/{id}", self.command.name()),
+            Command::Define { service, .. }
+            | Command::RemoveService { service, .. }
+            | Command::SetConfig { service, .. } => write!(f, "{} {service}", self.command.name()),
+            Command::KvPut { key, .. } | Command::KvDelete { key, .. } => write!(f, "{} {key}", self.command.name()),
+            Command::AllocateNode { name, .. } => write!(f, "allocate_node {name}"),
+            Command::ForgetNode { node } => write!(f, "forget_node {node}"),
+        }
+    }
+}

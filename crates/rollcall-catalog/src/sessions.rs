@@ -1,0 +1,159 @@
+//! Exactly-once: which requests were already applied, and what was answered.
+//!
+//! Two ways to name a request, for two kinds of clients. An *idempotency key* is remembered for
+//! [`IDEMPOTENCY_RETENTION`] of log time. A *session* (Raft dissertation §6.3) numbers its requests and says which
+//! replies it has seen, so its memory is as small as what is under way; nodes use one each for the writes they forward.
+//!
+//! All bounds act on the log alone (entry count and the time in the entries), so every node forgets the same things.
+
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet, Vector};
+use rollcall_types::{Millis, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{Outcome, Refusal, RequestId};
+
+/// Idempotency keys that are remembered; beyond it the oldest is forgotten.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
+/// How long an idempotency key is remembered, in log time: one hour.
+pub const IDEMPOTENCY_RETENTION: Millis = Millis::new(3_600_000);
+/// Sessions that are remembered; beyond it the one that was silent longest is forgotten.
+pub const SESSIONS_MAX: usize = 4_096;
+/// Answers kept per session, so the most requests that one session may have under way.
+pub const SESSION_WINDOW: usize = 16_384;
+/// A session's place in the order of silence is moved at most this often, so that a busy one costs no extra write.
+const TOUCH_EVERY: Millis = Millis::new(60_000);
+
+/// What is known of a request id.
+pub(crate) enum Seen {
+    /// Nothing: apply it, then [`Sessions::record`] the answer.
+    New,
+    /// It was applied; this was the answer.
+    Answered(Outcome),
+    /// It must not be applied.
+    Refused(Refusal),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KeyRecord {
+    fingerprint: u64,
+    at: UnixMillis,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    touched: UnixMillis,
+    /// Answers below this number are forgotten.
+    floor: u64,
+    answers: OrdMap<u64, Outcome>,
+}
+
+/// The tables of both kinds.
+///
+/// Invariants:
+/// - `key_order` holds the keys of `keys`, oldest first.
+/// - `by_silence` holds `(touched, client)` for every entry of `sessions`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Sessions {
+    keys: OrdMap<Arc<str>, Arc<KeyRecord>>,
+    key_order: Vector<Arc<str>>,
+    sessions: OrdMap<Arc<str>, SessionRecord>,
+    by_silence: OrdSet<(UnixMillis, Arc<str>)>,
+}
+
+impl Sessions {
+    pub(crate) fn look_up(&self, id: &RequestId) -> Seen {
+        match id {
+            RequestId::Key { key, fingerprint } => match self.keys.get(key) {
+                None => Seen::New,
+                Some(record) if record.fingerprint == *fingerprint => Seen::Answered(record.outcome.clone()),
+                Some(_) => Seen::Refused(Refusal::IdempotencyConflict),
+            },
+            RequestId::Sequence { client, sequence, acknowledged_below } => match self.sessions.get(client) {
+                None if *acknowledged_below > 1 => Seen::Refused(Refusal::SessionExpired),
+                None => Seen::New,
+                Some(session) if *sequence < session.floor => Seen::Refused(Refusal::AnswerForgotten),
+                Some(session) => {
+                    session.answers.get(sequence).map_or(Seen::New, |outcome| Seen::Answered(outcome.clone()))
+                }
+            },
+        }
+    }
+
+    pub(crate) fn record(&mut self, id: &RequestId, outcome: &Outcome, now: UnixMillis) {
+        match id {
+            RequestId::Key { key, fingerprint } => self.record_key(key, *fingerprint, outcome, now),
+            RequestId::Sequence { client, sequence, acknowledged_below } => {
+                self.record_sequence(client, *sequence, *acknowledged_below, outcome, now);
+            }
+        }
+    }
+
+    fn record_key(&mut self, key: &Arc<str>, fingerprint: u64, outcome: &Outcome, now: UnixMillis) {
+        let record = KeyRecord { fingerprint, at: now, outcome: outcome.clone() };
+        self.keys.insert(key.clone(), Arc::new(record));
+        self.key_order.push_back(key.clone());
+        while self.key_order.front().is_some_and(|oldest| self.is_forgettable(oldest, now)) {
+            if let Some(oldest) = self.key_order.pop_front() {
+                self.keys.remove(&oldest);
+            }
+        }
+    }
+
+    fn is_forgettable(&self, key: &str, now: UnixMillis) -> bool {
+        self.keys.len() > IDEMPOTENCY_KEYS_MAX
+            || self.keys.get(key).is_none_or(|record| record.at.plus(IDEMPOTENCY_RETENTION) < now)
+    }
+
+    fn record_sequence(&mut self, client: &Arc<str>, sequence: u64, floor: u64, outcome: &Outcome, now: UnixMillis) {
+        if !self.sessions.contains_key(client) {
+            self.by_silence.insert((now, client.clone()));
+            self.sessions.insert(client.clone(), SessionRecord { touched: now, ..SessionRecord::default() });
+            self.evict_sessions();
+        }
+        let Some(session) = self.sessions.get_mut(client) else { return };
+        session.answers.insert(sequence, outcome.clone());
+        // A floor above this request would forget the answer it is about to get.
+        session.floor = session.floor.max(floor.min(sequence));
+        while let Some(&(oldest, _)) = session.answers.get_min() {
+            if oldest >= session.floor && session.answers.len() <= SESSION_WINDOW {
+                break;
+            }
+            session.answers.remove(&oldest);
+            session.floor = session.floor.max(oldest + 1);
+        }
+        if session.touched.plus(TOUCH_EVERY) < now {
+            self.by_silence.remove(&(session.touched, client.clone()));
+            session.touched = now;
+            self.by_silence.insert((now, client.clone()));
+        }
+    }
+
+    fn evict_sessions(&mut self) {
+        while self.sessions.len() > SESSIONS_MAX {
+            let Some(silent) = self.by_silence.get_min().cloned() else { return };
+            self.sessions.remove(&silent.1);
+            self.by_silence.remove(&silent);
+        }
+    }
+
+    pub(crate) fn keys_in_order(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<KeyRecord>)> + '_ {
+        self.key_order.iter().filter_map(|key| self.keys.get_key_value(key))
+    }
+
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (&Arc<str>, &SessionRecord)> + '_ {
+        self.sessions.iter()
+    }
+
+    pub(crate) fn restore_key(&mut self, key: Arc<str>, record: Arc<KeyRecord>) {
+        self.key_order.push_back(key.clone());
+        self.keys.insert(key, record);
+    }
+
+    pub(crate) fn restore_session(&mut self, client: Arc<str>, record: SessionRecord) {
+        self.by_silence.insert((record.touched, client.clone()));
+        self.sessions.insert(client, record);
+    }
+}
