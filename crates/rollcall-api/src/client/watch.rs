@@ -1,0 +1,106 @@
+//! A watch that survives its node: it comes back to the next one with the last revision it saw.
+
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use tokio::time::{Instant, timeout};
+
+use super::sse::SseDecoder;
+use super::transport::{Call, Opened, may_go_on};
+use super::{Client, ClientError};
+use crate::query::WatchQuery;
+use crate::{WatchEvent, headers, paths};
+
+impl Client {
+    /// Follows the changes of `services` (none: all), after revision `since` (none: a snapshot comes first).
+    ///
+    /// Changes come once and in order, across any number of nodes. A snapshot whose connection broke comes again from
+    /// part 0. The stream ends after an error: `revision_compacted` means to start again without `since`, anything else
+    /// that no node could be reached for `give_up_after`. Dropping it closes the connection.
+    pub fn watch(
+        &self,
+        services: &[&str],
+        since: Option<u64>,
+    ) -> impl Stream<Item = Result<WatchEvent, ClientError>> + Send + use<> {
+        let following = Following {
+            client: self.clone(),
+            service: (!services.is_empty()).then(|| services.join(",")),
+            resume_from: since,
+            connection: None,
+            lost_at: None,
+        };
+        unfold(Some(following), |following| async move {
+            let mut following: Following = following?;
+            match following.next().await {
+                Ok(event) => Some((Ok(event), Some(following))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+}
+
+struct Following {
+    client: Client,
+    service: Option<String>,
+    /// The last revision that was handed out whole.
+    resume_from: Option<u64>,
+    connection: Option<(Opened, SseDecoder)>,
+    /// When a connection broke that gave no event yet since.
+    lost_at: Option<Instant>,
+}
+
+impl Following {
+    async fn next(&mut self) -> Result<WatchEvent, ClientError> {
+        loop {
+            match self.advance().await {
+                Ok(Some(event)) => {
+                    self.lost_at = None;
+                    self.resume_from = event.resume_from().or(self.resume_from);
+                    return Ok(event);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.connection = None;
+                    // The node accepted the watch and dropped it: without a limit that could go on for ever.
+                    let lost_at = *self.lost_at.get_or_insert_with(Instant::now);
+                    let options = &self.client.transport.options;
+                    if !may_go_on(&error, true) || lost_at.elapsed() >= options.give_up_after {
+                        return Err(error);
+                    }
+                    self.client.transport.move_on().await;
+                }
+            }
+        }
+    }
+
+    /// One step: connects, takes an event that is there, or reads more bytes.
+    async fn advance(&mut self) -> Result<Option<WatchEvent>, ClientError> {
+        let Some((opened, decoder)) = &mut self.connection else {
+            let opened = self.client.transport.stream(&self.call()?).await?;
+            self.connection = Some((opened, SseDecoder::default()));
+            return Ok(None);
+        };
+        let unexpected = |reason: String| ClientError::Unexpected { node: opened.node.clone(), status: 200, reason };
+        if let Some(event) = decoder.next_event().map_err(|_| unexpected("no event stream".to_owned()))? {
+            return serde_json::from_str(&event.data).map(Some).map_err(|error| unexpected(error.to_string()));
+        }
+        let node = opened.node.clone();
+        match timeout(self.client.transport.options.watch_silence_max, opened.response.chunk()).await {
+            Err(_) | Ok(Ok(None)) => Err(ClientError::WatchEnded { node }),
+            Ok(Err(source)) => Err(ClientError::Transport { node, source }),
+            Ok(Ok(Some(chunk))) => {
+                decoder.push(&chunk);
+                Ok(None)
+            }
+        }
+    }
+
+    fn call(&self) -> Result<Call, ClientError> {
+        let call = Call::get(paths::WATCH)
+            .header(reqwest::header::ACCEPT, "text/event-stream")?
+            .query(&WatchQuery { service: self.service.clone(), since: self.resume_from })?;
+        match self.resume_from {
+            Some(revision) => call.header(headers::LAST_EVENT_ID, &revision.to_string()),
+            None => Ok(call),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Instances in answers: what was registered, what operators decided, and what is known about its state.
+//!
+//! [`InstanceRef`] is how the server writes one: it borrows the catalogue's record and serializes straight into the
+//! answer, so a list of thousands copies nothing. [`Instance`] is how a client reads it. A test holds them together.
+
+use std::collections::BTreeMap;
+
+use rollcall_types::{
+    ActorName, CheckKind, CheckSpec, InstanceId, InstanceSpec, Label, LeaseSpec, Lifecycle, Metadata, Protocol,
+    Revision, ServiceName, Tags, UnixMillis, Version,
+};
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::Timestamp;
+use crate::check::{authority, is_probed, kind_name};
+
+/// Why an instance without any evidence is `unknown`.
+const NO_EVIDENCE: &str = "no evidence yet";
+
+/// What the cluster believes about an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Registered, not yet passing.
+    Starting,
+    /// Its checks pass.
+    Passing,
+    /// It works, and something is not as it should be.
+    Warning,
+    /// Its checks fail.
+    Critical,
+    /// Nobody knows. A client reads a state that it does not know as this one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What an operator decided about an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum LifecycleState {
+    /// Takes traffic as its health allows.
+    Active,
+    /// Finishes what it has and takes nothing new.
+    Draining {
+        /// When it should be done, if that was said.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, format = DateTime)]
+        deadline: Option<Timestamp>,
+        /// Why.
+        reason: String,
+    },
+    /// Kept out of selection until `until`, then active again by itself.
+    Quarantined {
+        /// End of the quarantine.
+        #[schema(value_type = String, format = DateTime)]
+        until: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// An instance in an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Instance {
+    /// Name of its service.
+    pub service: String,
+    /// Id within the service.
+    pub id: String,
+    /// Where it listens; the first is the default one.
+    pub endpoints: Vec<Endpoint>,
+    /// Failure domain within a region.
+    pub zone: Option<String>,
+    /// Group of zones.
+    pub region: Option<String>,
+    /// Version of the software that runs.
+    pub version: Option<String>,
+    /// Words to select by, sorted.
+    pub tags: Vec<String>,
+    /// Anything else to know.
+    pub metadata: BTreeMap<String, String>,
+    /// Share of traffic relative to the other instances.
+    pub weight: u16,
+    /// The lease, when the instance keeps itself registered by heartbeats.
+    pub lease: Option<Lease>,
+    /// How it is checked.
+    pub checks: Vec<Check>,
+    /// Time in `critical` after which the cluster deregisters it; `null` means never.
+    pub deregister_after_ms: Option<u64>,
+    /// What an operator decided about it.
+    pub lifecycle: LifecycleState,
+    /// What the cluster believes about it.
+    pub state: State,
+    /// Since when it is in this state.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// Why it is in this state.
+    pub cause: String,
+    /// When it was first registered.
+    #[schema(value_type = String, format = DateTime)]
+    pub registered_at: Timestamp,
+    /// When it was last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub modified_at: Timestamp,
+    /// Who registered it last.
+    pub registered_by: String,
+    /// The revision that made it.
+    pub created_revision: u64,
+    /// The revision that changed it last: its ETag.
+    pub revision: u64,
+}
+
+/// One address of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endpoint {
+    /// Name within the instance.
+    pub name: String,
+    /// Application protocol.
+    pub protocol: String,
+    /// IP address without brackets, or DNS name.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// The lease of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lease {
+    /// Longest silence.
+    pub ttl_ms: u64,
+}
+
+/// A check of an instance; fields that its type does not have are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct Check {
+    /// Name within the instance.
+    #[schema(required)]
+    pub id: String,
+    /// `http`, `tcp`, `grpc`, `ttl` or `alias`.
+    #[serde(rename = "type")]
+    #[schema(required)]
+    pub kind: String,
+    /// URL of an `http` check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// `host:port` of a `tcp` or `grpc` check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// gRPC service of a `grpc` check, service of an `alias`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Instance of an `alias`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// Time between two probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval_ms: Option<u64>,
+    /// Longest wait for one answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Longest silence of a `ttl` check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+    /// Failures in a row that make it critical.
+    #[schema(required)]
+    pub failures_before_critical: u8,
+    /// Successes in a row that make it pass again.
+    #[schema(required)]
+    pub successes_before_passing: u8,
+}
+
+/// What an [`Instance`] is written from: borrowed from the catalogue, serialized without copying.
+#[derive(Debug, Clone, Copy)]
+pub struct InstanceRef<'a> {
+    /// Name of its service.
+    pub service: &'a ServiceName,
+    /// Id within the service.
+    pub id: &'a InstanceId,
+    /// Its registration.
+    pub spec: &'a InstanceSpec,
+    /// What an operator decided about it.
+    pub lifecycle: &'a Lifecycle,
+    /// When it was first registered.
+    pub registered_at: UnixMillis,
+    /// When it was last changed.
+    pub modified_at: UnixMillis,
+    /// Who registered it last.
+    pub registered_by: &'a ActorName,
+    /// The revision that made it.
+    pub created_revision: Revision,
+    /// The revision that changed it last.
+    pub revision: Revision,
+}
+
+impl Serialize for InstanceRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let spec = self.spec;
+        let wire = InstanceWire {
+            service: self.service,
+            id: self.id,
+            endpoints: Each(&spec.endpoints, endpoint_wire),
+            zone: spec.zone.as_ref(),
+            region: spec.region.as_ref(),
+            version: spec.version.as_ref(),
+            tags: &spec.tags,
+            metadata: &spec.metadata,
+            weight: spec.weight.get(),
+            lease: spec.lease.as_ref().map(lease_wire),
+            checks: Each(&spec.checks, check_wire),
+            deregister_after_ms: spec.deregister_after.map(|after| after.get()),
+            lifecycle: lifecycle_wire(self.lifecycle),
+            state: State::Unknown,
+            since: self.registered_at.into(),
+            cause: NO_EVIDENCE,
+            registered_at: self.registered_at.into(),
+            modified_at: self.modified_at.into(),
+            registered_by: self.registered_by,
+            created_revision: self.created_revision,
+            revision: self.revision,
+        };
+        wire.serialize(serializer)
+    }
+}
+
+/// The fields of [`Instance`], borrowed, in the same order.
+#[derive(Serialize)]
+struct InstanceWire<'a> {
+    service: &'a ServiceName,
+    id: &'a InstanceId,
+    endpoints: Each<'a, rollcall_types::Endpoint, EndpointWire<'a>>,
+    zone: Option<&'a Label>,
+    region: Option<&'a Label>,
+    version: Option<&'a Version>,
+    tags: &'a Tags,
+    metadata: &'a Metadata,
+    weight: u16,
+    lease: Option<Lease>,
+    checks: Each<'a, CheckSpec, CheckWire<'a>>,
+    deregister_after_ms: Option<u64>,
+    lifecycle: LifecycleWire<'a>,
+    state: State,
+    since: Timestamp,
+    cause: &'a str,
+    registered_at: Timestamp,
+    modified_at: Timestamp,
+    registered_by: &'a ActorName,
+    created_revision: Revision,
+    revision: Revision,
+}
+
+/// A slice, each item converted while it is written.
+struct Each<'a, T, W>(&'a [T], fn(&'a T) -> W);
+
+impl<T, W: Serialize> Serialize for Each<'_, T, W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(self.1))
+    }
+}
+
+#[derive(Serialize)]
+struct EndpointWire<'a> {
+    name: &'a Label,
+    protocol: &'a Protocol,
+    host: &'a str,
+    port: u16,
+}
+
+fn endpoint_wire(endpoint: &rollcall_types::Endpoint) -> EndpointWire<'_> {
+    EndpointWire {
+        name: &endpoint.name,
+        protocol: &endpoint.protocol,
+        // `Host` itself would serialize through a `String`.
+        host: endpoint.host.as_str(),
+        port: endpoint.port.get(),
+    }
+}
+
+fn lease_wire(lease: &LeaseSpec) -> Lease {
+    Lease { ttl_ms: lease.ttl.get() }
+}
+
+#[derive(Serialize)]
+struct CheckWire<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_ms: Option<u64>,
+    failures_before_critical: u8,
+    successes_before_passing: u8,
+}
+
+fn check_wire(check: &CheckSpec) -> CheckWire<'_> {
+    let probed = is_probed(&check.kind);
+    let mut wire = CheckWire {
+        id: &check.id,
+        kind: kind_name(&check.kind),
+        url: None,
+        address: None,
+        service: None,
+        instance: None,
+        interval_ms: probed.then(|| check.interval.get()),
+        timeout_ms: probed.then(|| check.timeout.get()),
+        ttl_ms: None,
+        failures_before_critical: check.failures_before_critical,
+        successes_before_passing: check.successes_before_passing,
+    };
+    match &check.kind {
+        CheckKind::Http { url } => wire.url = Some(url),
+        CheckKind::Tcp { host, port } => wire.address = Some(authority(host, *port)),
+        CheckKind::Grpc { host, port, service } => {
+            wire.address = Some(authority(host, *port));
+            wire.service = Some(service.as_str()).filter(|service| !service.is_empty());
+        }
+        CheckKind::Ttl { ttl } => wire.ttl_ms = Some(ttl.get()),
+        CheckKind::Alias { service, instance } => {
+            wire.service = Some(service);
+            wire.instance = instance.as_deref();
+        }
+    }
+    wire
+}
+
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum LifecycleWire<'a> {
+    Active,
+    Draining {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deadline: Option<Timestamp>,
+        reason: &'a str,
+    },
+    Quarantined {
+        until: Timestamp,
+        reason: &'a str,
+    },
+}
+
+fn lifecycle_wire(lifecycle: &Lifecycle) -> LifecycleWire<'_> {
+    match lifecycle {
+        Lifecycle::Active => LifecycleWire::Active,
+        Lifecycle::Draining { deadline, reason } => {
+            LifecycleWire::Draining { deadline: deadline.map(Timestamp), reason }
+        }
+        Lifecycle::Quarantined { until, reason } => LifecycleWire::Quarantined { until: (*until).into(), reason },
+    }
+}

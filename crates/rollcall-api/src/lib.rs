@@ -1,0 +1,54 @@
+//! The HTTP contract of Rollcall: what goes over the wire, in one place for the server, the client and OpenAPI.
+//!
+//! Requests and answers are different types on purpose. A request ([`Registration`], [`ServiceDefinition`]) refuses
+//! fields it does not know and keeps numbers as they came, so that its conversion to a domain value can report *all*
+//! problems, each with the field and the rule. An answer ([`Instance`], [`Service`]) is plain strings and numbers that
+//! ignore unknown fields, so that an old client reads a newer server. Domain types are never serialized at this edge;
+//! [`InstanceRef`] and [`DefinitionRef`] write them in wire shape without copying.
+//!
+//! - [`decode`]: bytes and query strings to requests, with errors that name fields.
+//! - [`Problem`] and [`Code`]: every error an answer can carry (RFC 9457).
+//! - [`headers`] and [`paths`]: names that server and client share.
+//! - `client` (feature `client`): typed calls, with fail-over between nodes.
+//!
+//! Limits: no authentication, no content other than JSON except the values of keys and snapshot images.
+
+mod check;
+mod cluster;
+pub mod decode;
+mod document;
+mod field;
+pub mod headers;
+mod history;
+mod instance;
+mod merge_patch;
+mod number;
+pub mod paths;
+mod problem;
+pub mod query;
+mod registration;
+mod reply;
+mod service;
+mod time;
+mod watch;
+
+#[cfg(feature = "client")]
+pub mod client;
+
+pub use check::RegistrationCheck;
+pub use cluster::{
+    Addresses, ClusterStatus, FollowerProgress, JoinReply, JoinRequest, Member, MemberState, RaftRole, RaftStatus,
+    TransferLeaderRequest,
+};
+pub use document::Document;
+pub use field::{ERRORS_MAX, FieldError};
+pub use history::HistoryRecord;
+pub use instance::{Check, Endpoint, Instance, InstanceRef, Lease, LifecycleState, State};
+pub use merge_patch::{merge, merge_patch};
+pub use number::{COST_MAX, Cost, Number};
+pub use problem::{Code, PROBLEM_JSON, Problem, Retry};
+pub use registration::{Registration, RegistrationEndpoint, RegistrationLease};
+pub use reply::{List, WriteReply};
+pub use service::{ConfigDocument, Definition, DefinitionRef, Service, ServiceDefinition};
+pub use time::Timestamp;
+pub use watch::{Change, EventBatch, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, WatchEvent};

@@ -1,0 +1,109 @@
+//! Paths, as routes (`{name}` is one segment, `{*name}` the rest) and as functions that fill them.
+//!
+//! Ids may hold `/`, `:` and `#`; the functions percent-encode whatever a segment cannot hold (RFC 3986 §3.3).
+
+use std::fmt::Display;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// All services.
+pub const SERVICES: &str = "/v1/services";
+/// A service: GET, and PUT of its definition.
+pub const SERVICE: &str = "/v1/services/{service}";
+/// Its configuration document: GET, PUT.
+pub const CONFIG: &str = "/v1/services/{service}/config";
+/// Its instances: GET, and POST with an id that the server makes.
+pub const INSTANCES: &str = "/v1/services/{service}/instances";
+/// An instance: GET, PUT, PATCH, DELETE.
+pub const INSTANCE: &str = "/v1/services/{service}/instances/{id}";
+/// Instances of every service that offers a capability.
+pub const CAPABILITY_INSTANCES: &str = "/v1/capabilities/{capability}/instances";
+/// A key: GET, PUT, DELETE of raw bytes.
+pub const KEY: &str = "/v1/kv/{*key}";
+/// Server-sent events.
+pub const WATCH: &str = "/v1/watch";
+/// Who, what, when, why.
+pub const HISTORY: &str = "/v1/history";
+/// The cluster in short.
+pub const CLUSTER: &str = "/v1/cluster";
+/// Members: GET, and POST to join.
+pub const MEMBERS: &str = "/v1/cluster/members";
+/// A member: DELETE.
+pub const MEMBER: &str = "/v1/cluster/members/{node}";
+/// Raft as the answering node sees it.
+pub const RAFT: &str = "/v1/cluster/raft";
+/// Asks the leader to hand over.
+pub const TRANSFER_LEADER: &str = "/v1/cluster/transfer-leader";
+/// Asks the answering node to hand over what it leads, leave the cluster and stop.
+pub const LEAVE: &str = "/v1/cluster/leave";
+/// Cuts links to other nodes; only there with `--fault-injection`.
+pub const BLOCK_PEERS: &str = "/v1/debug/block-peers";
+/// Metrics in the Prometheus text format.
+pub const METRICS: &str = "/metrics";
+/// An image of the whole catalogue.
+pub const SNAPSHOT: &str = "/v1/cluster/snapshot";
+/// Whether the process lives.
+pub const LIVEZ: &str = "/livez";
+/// Whether the node serves.
+pub const READYZ: &str = "/readyz";
+/// The description of this API.
+pub const OPENAPI: &str = "/openapi.json";
+
+/// What a segment may hold as it is: the unreserved characters (RFC 3986 §2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// [`SERVICE`] filled.
+pub fn service(service: &str) -> String {
+    format!("{SERVICES}/{}", segment(service))
+}
+
+/// [`CONFIG`] filled.
+pub fn config(service: &str) -> String {
+    format!("{SERVICES}/{}/config", segment(service))
+}
+
+/// [`INSTANCES`] filled.
+pub fn instances(service: &str) -> String {
+    format!("{SERVICES}/{}/instances", segment(service))
+}
+
+/// [`INSTANCE`] filled.
+pub fn instance(service: &str, id: &str) -> String {
+    format!("{SERVICES}/{}/instances/{}", segment(service), segment(id))
+}
+
+/// [`CAPABILITY_INSTANCES`] filled.
+pub fn capability_instances(capability: &str) -> String {
+    format!("/v1/capabilities/{}/instances", segment(capability))
+}
+
+/// [`KEY`] filled.
+pub fn key(key: &str) -> String {
+    format!("/v1/kv/{}", segment(key))
+}
+
+/// [`MEMBER`] filled with a node's id or name.
+pub fn member(node: &str) -> String {
+    format!("{MEMBERS}/{}", segment(node))
+}
+
+/// Dots alone would be taken for "here" and "up" by whoever normalizes the path, so they are encoded.
+fn segment(text: &str) -> impl Display + '_ {
+    match text {
+        "." => "%2E".to_owned(),
+        ".." => "%2E%2E".to_owned(),
+        other => utf8_percent_encode(other, SEGMENT).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_with_reserved_characters_stay_one_segment() {
+        assert_eq!(instance("web", "10.0.0.7:80/a#b?c"), "/v1/services/web/instances/10.0.0.7%3A80%2Fa%23b%3Fc");
+        assert_eq!(instance("web", "zwölf %"), "/v1/services/web/instances/zw%C3%B6lf%20%25");
+        assert_eq!(key(".."), "/v1/kv/%2E%2E");
+    }
+}

@@ -1,0 +1,344 @@
+//! What each body looks like on the wire.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
+
+use proptest::prelude::*;
+use rollcall_api::{
+    Change, Code, ConfigDocument, Definition, DefinitionRef, Document, Instance, InstanceRef, List, Problem, Progress,
+    Registration, Service, ServiceDefinition, SnapshotPart, WatchEvent, WriteReply, decode,
+};
+use rollcall_types::{
+    ActorName, InstanceId, InstanceSpec, JsonText, Lifecycle, Revision, ServiceName, Text, UnixMillis,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+fn full_registration() -> Value {
+    json!({
+        "endpoints": [
+            {"name": "http", "protocol": "http", "host": "10.0.0.7", "port": 8080},
+            {"name": "admin", "protocol": "h2c", "host": "::1", "port": 1}
+        ],
+        "zone": "a", "region": "eu", "version": "1.4.2",
+        "tags": ["api", "v1"], "metadata": {"team": "core"}, "weight": 7,
+        "lease": {"ttl_ms": 60_000},
+        "checks": [
+            {"id": "http", "type": "http", "url": "http://10.0.0.7:8080/health", "interval_ms": 10_000, "timeout_ms": 2_000,
+             "failures_before_critical": 3, "successes_before_passing": 2},
+            {"id": "tcp6", "type": "tcp", "address": "[::1]:1", "interval_ms": 500, "timeout_ms": 500,
+             "failures_before_critical": 1, "successes_before_passing": 1},
+            {"id": "grpc", "type": "grpc", "address": "web-1.internal:9000", "service": "shop.Cart", "interval_ms": 10_000,
+             "timeout_ms": 2_000, "failures_before_critical": 3, "successes_before_passing": 2},
+            {"id": "beat", "type": "ttl", "ttl_ms": 30_000, "failures_before_critical": 3, "successes_before_passing": 2},
+            {"id": "db", "type": "alias", "service": "db", "instance": "db/1#a", "failures_before_critical": 3,
+             "successes_before_passing": 2}
+        ],
+        "deregister_after_ms": 60_000
+    })
+}
+
+fn spec_of(json: &Value) -> InstanceSpec {
+    decode::from_json::<Registration>(json.to_string().as_bytes()).unwrap().into_spec().unwrap()
+}
+
+/// `InstanceRef` of `spec` as JSON.
+fn written(spec: &InstanceSpec, lifecycle: &Lifecycle) -> Value {
+    let (service, id) = (ServiceName::try_from("web").unwrap(), InstanceId::try_from("web/1").unwrap());
+    let actor = ActorName::try_from("deploy").unwrap();
+    serde_json::to_value(InstanceRef {
+        service: &service,
+        id: &id,
+        spec,
+        lifecycle,
+        registered_at: UnixMillis::new(1_000),
+        modified_at: UnixMillis::new(2_500),
+        registered_by: &actor,
+        created_revision: Revision::new(4),
+        revision: Revision::new(9),
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_registration_is_read_and_written_unchanged() {
+    let spec = spec_of(&full_registration());
+    assert_eq!(serde_json::to_value(Registration::from(&spec)).unwrap(), full_registration());
+}
+
+#[test]
+fn what_a_registration_leaves_out_is_defaulted() {
+    let minimal = json!({
+        "endpoints": [{"protocol": "http", "host": "a", "port": 80}],
+        "tags": null, "metadata": null, "checks": [{"type": "tcp", "address": "a:80", "interval_ms": 1000}], "lease": null
+    });
+    let expected = json!({
+        "endpoints": [{"name": "http", "protocol": "http", "host": "a", "port": 80}],
+        "weight": 1,
+        "checks": [{"id": "tcp", "type": "tcp", "address": "a:80", "interval_ms": 1000, "timeout_ms": 1000,
+                    "failures_before_critical": 3, "successes_before_passing": 2}]
+    });
+    assert_eq!(serde_json::to_value(Registration::from(&spec_of(&minimal))).unwrap(), expected);
+}
+
+#[test]
+fn an_instance_adds_what_the_cluster_knows() {
+    let mut expected = full_registration();
+    for (name, value) in json!({
+        "service": "web", "id": "web/1", "lifecycle": {"state": "active"}, "state": "unknown",
+        "since": "1970-01-01T00:00:01.000Z", "cause": "no evidence yet",
+        "registered_at": "1970-01-01T00:00:01.000Z", "modified_at": "1970-01-01T00:00:02.500Z",
+        "registered_by": "deploy", "created_revision": 4, "revision": 9
+    })
+    .as_object()
+    .unwrap()
+    {
+        expected[name] = value.clone();
+    }
+    assert_eq!(written(&spec_of(&full_registration()), &Lifecycle::Active), expected);
+}
+
+#[test]
+fn an_instance_is_read_by_clients_as_it_is_written() {
+    let reason = Text::try_from("deploy 12").unwrap();
+    let minimal = json!({"endpoints": [{"protocol": "http", "host": "a", "port": 80}]});
+    for (lifecycle, expected) in [
+        (Lifecycle::Active, json!({"state": "active"})),
+        (
+            Lifecycle::Draining { deadline: None, reason: reason.clone() },
+            json!({"state": "draining", "reason": "deploy 12"}),
+        ),
+        (
+            Lifecycle::Draining { deadline: Some(UnixMillis::new(5)), reason: reason.clone() },
+            json!({"state": "draining", "deadline": "1970-01-01T00:00:00.005Z", "reason": "deploy 12"}),
+        ),
+        (
+            Lifecycle::Quarantined { until: UnixMillis::new(6), reason },
+            json!({"state": "quarantined", "until": "1970-01-01T00:00:00.006Z", "reason": "deploy 12"}),
+        ),
+    ] {
+        for registration in [&full_registration(), &minimal] {
+            let json = written(&spec_of(registration), &lifecycle);
+            assert_eq!(json["lifecycle"], expected);
+            let read: Instance = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!(serde_json::to_value(read).unwrap(), json);
+        }
+    }
+}
+
+#[test]
+fn a_client_reads_answers_of_a_newer_server() {
+    let mut json = written(&spec_of(&full_registration()), &Lifecycle::Active);
+    json["score"] = json!(0.97);
+    json["state"] = json!("glowing");
+    json["endpoints"][0]["alpn"] = json!("h3");
+    assert!(serde_json::from_value::<Instance>(json).is_ok());
+    let problem = json!({"type": "urn:x", "title": "t", "status": 418, "code": "teapot", "brew": true});
+    assert_eq!(serde_json::from_value::<Problem>(problem).unwrap().code, Code::Unrecognized);
+}
+
+#[test]
+fn a_service_shows_its_definition() {
+    let body = json!({
+        "version": "2", "description": "answers questions", "capabilities": ["analyse"], "required_capabilities": ["scrape"],
+        "expected_response_time_ms": 250, "max_concurrent_requests": 8, "resources": {"memory": "2Gi"}, "cost": 0.0025,
+        "tags": ["agents"], "owner": "data team", "docs_url": "https://docs.example/analyst",
+        "config_schema": {"type": "object"}
+    });
+    let request: ServiceDefinition = decode::from_json(body.to_string().as_bytes()).unwrap();
+    assert_eq!(serde_json::to_value(&request).unwrap(), body, "a request is written as it is read");
+    let definition = request.into_definition().unwrap();
+    assert_eq!(definition.cost_micros, Some(2_500));
+    let service = Service {
+        name: "data_analyst".into(),
+        definition: Some(DefinitionRef(&definition)),
+        instance_count: 3,
+        config_version: None,
+        created_revision: 1,
+        revision: 8,
+    };
+    let text = serde_json::to_string(&service).unwrap();
+    let expected = json!({
+        "name": "data_analyst", "definition": body, "instance_count": 3, "config_version": null, "created_revision": 1,
+        "revision": 8
+    });
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected);
+    let read: Service<Definition> = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+}
+
+#[test]
+fn a_configuration_document_keeps_its_text() {
+    let text = r#"{"z": 1, "a": 100000000000000000000000000000001}"#;
+    let kept: JsonText = decode::document(format!(" {text}\n").as_bytes()).unwrap();
+    let document = ConfigDocument {
+        service: "web".into(),
+        version: 2,
+        revision: 7,
+        modified_at: UnixMillis::new(0).into(),
+        modified_by: "me".into(),
+        document: Document::try_from(&kept).unwrap(),
+    };
+    let expected = format!(
+        r#"{{"service":"web","version":2,"revision":7,"modified_at":"1970-01-01T00:00:00.000Z","modified_by":"me","document":{text}}}"#
+    );
+    assert_eq!(serde_json::to_string(&document).unwrap(), expected);
+    assert_eq!(serde_json::from_str::<ConfigDocument>(&expected).unwrap(), document);
+}
+
+#[track_caller]
+fn check(body: impl Serialize, expected: Value) {
+    assert_eq!(serde_json::to_value(body).unwrap(), expected);
+}
+
+#[test]
+fn envelopes_are_small() {
+    check(
+        List { items: vec![1], revision: 5, next_cursor: None },
+        json!({"items": [1], "revision": 5, "next_cursor": null}),
+    );
+    let removed = WriteReply { revision: 5, existed: Some(false), ..WriteReply::default() };
+    check(removed, json!({"revision": 5, "existed": false}));
+}
+
+#[test]
+fn a_problem_is_rfc_9457() {
+    let problem = Problem::new(Code::NoQuorum, "1 of 3 voters answers")
+        .with_request_id("r-1")
+        .with_retry_after_ms(1_200)
+        .with_leader(None);
+    assert_eq!(problem.retry_after_seconds(), Some(2));
+    check(
+        problem,
+        json!({
+            "type": "urn:rollcall:problem:no_quorum", "title": "No quorum", "status": 503, "detail": "1 of 3 voters answers",
+            "instance": "r-1", "code": "no_quorum", "retry_after_ms": 1200
+        }),
+    );
+}
+
+#[test]
+fn codes_are_distinct_and_read_back() {
+    let mut seen = std::collections::BTreeSet::new();
+    for code in Code::ALL {
+        assert!(seen.insert(code.as_str()), "{code:?}");
+        let json = serde_json::to_value(code).unwrap();
+        assert_eq!(json, code.as_str());
+        assert_eq!(serde_json::from_value::<Code>(json).unwrap(), *code);
+        assert!(code.status().is_client_error() || code.status().is_server_error());
+    }
+}
+
+#[test]
+fn frames_are_self_describing_server_sent_events() {
+    let delete: WatchEvent = WatchEvent::Delete(Change {
+        revision: 8,
+        at: UnixMillis::new(0).into(),
+        service: "web".into(),
+        instance: None,
+        id: Some("a\nb".into()),
+        version: None,
+        cause: "deregistered".into(),
+        actor: "me".into(),
+    });
+    let expected = concat!(
+        "event: delete\nid: 8\ndata: {\"event\":\"delete\",\"revision\":8,\"at\":\"1970-01-01T00:00:00.000Z\",",
+        "\"service\":\"web\",\"id\":\"a\\nb\",\"cause\":\"deregistered\",\"actor\":\"me\"}\n\n"
+    );
+    assert_eq!(delete.to_sse().unwrap(), expected);
+    let bookmark: WatchEvent = WatchEvent::Bookmark(Progress { revision: 9 });
+    assert_eq!(bookmark.to_sse().unwrap(), "event: bookmark\nid: 9\ndata: {\"event\":\"bookmark\",\"revision\":9}\n\n");
+}
+
+#[test]
+fn only_the_last_part_of_a_snapshot_can_be_resumed_from() {
+    let part = |part, last| WatchEvent::<Instance>::Snapshot(SnapshotPart { revision: 3, items: vec![], part, last });
+    assert_eq!((part(0, false).resume_from(), part(1, true).resume_from()), (None, Some(3)));
+    assert!(!part(0, false).to_sse().unwrap().contains("id:"));
+}
+
+#[test]
+fn a_put_frame_carries_the_instance() {
+    let instance: Instance =
+        serde_json::from_value(written(&spec_of(&full_registration()), &Lifecycle::Active)).unwrap();
+    let put = WatchEvent::Put(Change {
+        revision: 9,
+        at: UnixMillis::new(0).into(),
+        service: "web".into(),
+        instance: Some(instance),
+        id: Some("web/1".into()),
+        version: None,
+        cause: "registered".into(),
+        actor: "me".into(),
+    });
+    let json = serde_json::to_string(&put).unwrap();
+    assert_eq!(serde_json::from_str::<WatchEvent>(&json).unwrap(), put);
+}
+
+prop_compose! {
+    fn any_check()(
+        id in "[a-z]{1,8}", kind in 0..5u8, port in 1..=u16::MAX, interval in 100..86_400_000u64, timeout in 100..86_400_000u64,
+        failures in 1..=10u8, successes in 1..=10u8, v6 in any::<bool>(), named in any::<bool>(),
+    ) -> Value {
+        let address = format!("{}:{port}", if v6 { "[fe80::1]" } else { "db.internal" });
+        let mut check = match kind {
+            0 => json!({"type": "http", "url": format!("https://{address}/?q=1")}),
+            1 => json!({"type": "tcp", "address": address}),
+            2 if named => json!({"type": "grpc", "address": address, "service": "a.B"}),
+            2 => json!({"type": "grpc", "address": address}),
+            3 => json!({"type": "ttl", "ttl_ms": interval.max(1_000)}),
+            _ if named => json!({"type": "alias", "service": "db", "instance": id}),
+            _ => json!({"type": "alias", "service": "db"}),
+        };
+        if kind < 3 {
+            check["interval_ms"] = json!(interval);
+            check["timeout_ms"] = json!(timeout.min(interval));
+        }
+        check["id"] = json!(id);
+        check["failures_before_critical"] = json!(failures);
+        check["successes_before_passing"] = json!(successes);
+        check
+    }
+}
+
+prop_compose! {
+    fn any_registration()(
+        ports in prop::collection::vec(1..=u16::MAX, 1..16), zone in prop::option::of("[a-z.:/]{1,63}"),
+        tags in prop::collection::btree_set("[^\\p{Cc}]{1,20}", 0..8),
+        metadata in prop::collection::btree_map("[^\\p{Cc}]{1,20}", ".{0,40}", 0..8),
+        weight in 1..=u16::MAX, lease in prop::option::of(1_000..=86_400_000u64),
+        checks in prop::collection::vec(any_check(), 0..6), after in prop::option::of(10_000..31_536_000_000u64),
+    ) -> Value {
+        let endpoints: Vec<Value> = ports
+            .iter()
+            .enumerate()
+            .map(|(n, port)| json!({"name": format!("e{n}"), "protocol": "http", "host": "10.0.0.7", "port": port}))
+            .collect();
+        let mut ids = std::collections::BTreeSet::new();
+        let checks: Vec<&Value> = checks.iter().filter(|check| ids.insert(check["id"].to_string())).collect();
+        json!({
+            "endpoints": endpoints, "zone": zone, "tags": tags, "metadata": metadata, "weight": weight,
+            "lease": lease.map(|ttl| json!({"ttl_ms": ttl})), "checks": checks, "deregister_after_ms": after
+        })
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_registration_survives_the_way_to_a_spec_and_back(json in any_registration()) {
+        let spec = spec_of(&json);
+        let registration = Registration::from(&spec);
+        prop_assert_eq!(registration.clone().into_spec().unwrap(), spec.clone());
+        let rewritten: Registration = serde_json::from_value(serde_json::to_value(&registration).unwrap()).unwrap();
+        prop_assert_eq!(&rewritten, &registration);
+        let instance = written(&spec, &Lifecycle::Active);
+        let read: Instance = serde_json::from_value(instance.clone()).unwrap();
+        prop_assert_eq!(serde_json::to_value(read).unwrap(), instance);
+    }
+
+    #[test]
+    fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(registration) = decode::from_json::<Registration>(&body) {
+            let _ = registration.into_spec();
+        }
+    }
+}

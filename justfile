@@ -1,0 +1,26 @@
+# Recipes for people who work on Rollcall. `just` lists them.
+
+default:
+    @just --list
+
+# What CI runs.
+ci:
+    bash .ci/run
+
+# Format, lint and test, as every commit must pass.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# Three nodes and the demo services on loopback.
+dev *ARGS:
+    cargo run --release -- dev {{ARGS}}
+
+# Ours and the peers side by side; needs the Debian packages etcd-server, etcd-client and zookeeper.
+bench *ARGS:
+    cargo run --release -p rollcall-bench -- {{ARGS}}
+
+# Twenty leader kills and pauses under load, and the rest of the long process tests.
+long:
+    ROLLCALL_LONG=1 cargo test --release -p rollcall-tests -- --nocapture --test-threads=1
