@@ -137,3 +137,48 @@ impl Done {
 fn refused(revision: Revision, refusal: Refusal) -> Applied {
     Applied { outcome: Outcome { revision, reply: Reply::Refused(refusal), replayed: false }, event: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rollcall_types::{InstanceId, InstanceSpec, Tags, Weight};
+
+    use super::*;
+    use crate::{Actor, Command, Limit, Precondition};
+
+    fn register(catalog: &mut Catalog, id: &str, weight: u64) -> Reply {
+        let spec = InstanceSpec {
+            endpoints: Vec::new(),
+            zone: None,
+            region: None,
+            version: None,
+            tags: Tags::new(),
+            metadata: BTreeMap::new(),
+            weight: Weight::try_from(weight).unwrap(),
+            lease: None,
+            checks: Vec::new(),
+            deregister_after: None,
+        };
+        let command = Command::Register {
+            service: "web".parse().unwrap(),
+            id: InstanceId::try_from(id).unwrap(),
+            spec: Arc::new(spec),
+            expect: Precondition::None,
+        };
+        let actor = Actor { name: "ann".parse().unwrap(), via: "n1".parse().unwrap() };
+        let request = Request { id: None, at: UnixMillis::default(), actor, command };
+        catalog.apply(Revision::new(catalog.revision.get() + 1), &request).outcome.reply
+    }
+
+    #[test]
+    fn one_instance_too_many_is_refused_and_known_ones_can_still_be_replaced() {
+        // Millions of instances would take the test minutes to make, so the count is set to what they would come to.
+        let mut catalog = Catalog { instance_count: INSTANCES_MAX - 1, ..Catalog::default() };
+        assert!(matches!(register(&mut catalog, "last", 1), Reply::Written { created: true, .. }));
+        let full = Refusal::LimitReached { what: Limit::Instances, max: INSTANCES_MAX };
+        assert_eq!(register(&mut catalog, "more", 1), Reply::Refused(full));
+        assert!(matches!(register(&mut catalog, "last", 2), Reply::Written { created: false, changed: true, .. }));
+        assert_eq!(catalog.instance_count, INSTANCES_MAX);
+    }
+}

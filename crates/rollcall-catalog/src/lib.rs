@@ -15,6 +15,7 @@ mod apply;
 mod catalog;
 mod event;
 mod export;
+mod import;
 mod query;
 mod record;
 mod reply;
@@ -23,7 +24,8 @@ mod sessions;
 
 pub use catalog::{Catalog, FIRST_ALLOCATED_NODE_ID, INSTANCES_MAX, KV_BYTES_MAX, SERVICES_MAX};
 pub use event::{Change, EVENTS_MAX, Event, EventRing};
-pub use export::{ExportedEvent, ImportError, Importer, SnapshotRecord};
+pub use export::{ExportedEvent, SnapshotRecord};
+pub use import::{ImportError, Importer};
 pub use query::{Compacted, ServicesPage};
 pub use record::{Config, Instance, KvEntry, NodeRecord, Service};
 pub use reply::{Applied, Limit, Outcome, Refusal, Reply};

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
-use rollcall_types::{Millis, UnixMillis};
+use rollcall_types::{Millis, Revision, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::{Outcome, Refusal, RequestId};
@@ -109,9 +109,10 @@ impl Sessions {
 
     fn record_sequence(&mut self, client: &Arc<str>, sequence: u64, floor: u64, outcome: &Outcome, now: UnixMillis) {
         if !self.sessions.contains_key(client) {
+            // Room is made first: among sessions equally silent the new one must not be the one to go.
+            self.evict_sessions();
             self.by_silence.insert((now, client.clone()));
             self.sessions.insert(client.clone(), SessionRecord { touched: now, ..SessionRecord::default() });
-            self.evict_sessions();
         }
         let Some(session) = self.sessions.get_mut(client) else { return };
         session.answers.insert(sequence, outcome.clone());
@@ -131,8 +132,9 @@ impl Sessions {
         }
     }
 
+    /// Forgets the most silent sessions until there is room for one more.
     fn evict_sessions(&mut self) {
-        while self.sessions.len() > SESSIONS_MAX {
+        while self.sessions.len() >= SESSIONS_MAX {
             let Some(silent) = self.by_silence.get_min().cloned() else { return };
             self.sessions.remove(&silent.1);
             self.by_silence.remove(&silent);
@@ -147,13 +149,44 @@ impl Sessions {
         self.sessions.iter()
     }
 
-    pub(crate) fn restore_key(&mut self, key: Arc<str>, record: Arc<KeyRecord>) {
+    /// Takes back an idempotency key; keys come oldest first. `false` when it cannot follow those before it in a
+    /// catalogue that has come to `revision` and `clock`.
+    pub(crate) fn restore_key(
+        &mut self,
+        key: Arc<str>,
+        record: Arc<KeyRecord>,
+        revision: Revision,
+        clock: UnixMillis,
+    ) -> bool {
+        let newest = self.key_order.last().and_then(|key| self.keys.get(key));
+        let follows = newest.is_none_or(|newest| newest.outcome.revision < record.outcome.revision);
+        let fits = record.outcome.revision <= revision && record.at <= clock && self.keys.len() < IDEMPOTENCY_KEYS_MAX;
         self.key_order.push_back(key.clone());
-        self.keys.insert(key, record);
+        self.keys.insert(key, record).is_none() && follows && fits
     }
 
-    pub(crate) fn restore_session(&mut self, client: Arc<str>, record: SessionRecord) {
+    /// Takes back a session; sessions come in the order of their names. `false` as for [`Self::restore_key`].
+    pub(crate) fn restore_session(
+        &mut self,
+        client: Arc<str>,
+        record: SessionRecord,
+        revision: Revision,
+        clock: UnixMillis,
+    ) -> bool {
+        let follows = self.sessions.get_max().is_none_or(|(last, _)| *last < client);
+        let fits = record.is_possible(revision, clock) && self.sessions.len() < SESSIONS_MAX;
         self.by_silence.insert((record.touched, client.clone()));
         self.sessions.insert(client, record);
+        follows && fits
+    }
+}
+
+impl SessionRecord {
+    /// Whether a session can look like this in a catalogue that has come to `revision` and `clock`.
+    fn is_possible(&self, revision: Revision, clock: UnixMillis) -> bool {
+        self.touched <= clock
+            && (1..=SESSION_WINDOW).contains(&self.answers.len())
+            && self.answers.keys().all(|sequence| *sequence >= self.floor)
+            && self.answers.values().all(|outcome| outcome.revision <= revision)
     }
 }

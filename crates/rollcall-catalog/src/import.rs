@@ -1,0 +1,270 @@
+//! A stream of records as a catalogue again.
+//!
+//! The one stream that [`Catalog::export`] would write for a catalogue is the one that is taken for it: a record out of
+//! its place, a record that came twice, or one that contradicts those before it is refused, so that a node never goes on
+//! from a state that its peers do not hold. Checksums are the business of whoever stores the stream; what is checked
+//! here are the invariants of [`Catalog`] that `apply` relies on.
+
+use std::sync::Arc;
+
+use imbl::Vector;
+use rollcall_types::{InstanceId, Revision, ServiceKey, ServiceName};
+
+use crate::catalog::FIRST_ALLOCATED_NODE_ID;
+use crate::event::{Change, EVENTS_MAX, Event, EventRing};
+use crate::export::{ExportedChange, ExportedEvent, SnapshotRecord};
+use crate::record::Service;
+use crate::{Catalog, Config, Instance, KvEntry, NodeRecord};
+
+/// Why a stream of records is not a catalogue. Records are counted from 0.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// The stream does not begin with a header, or has another one.
+    #[error("record {0}: the header must be the first record, and only that")]
+    MisplacedHeader(u64),
+    /// An instance does not follow its service.
+    #[error("record {0}: an instance must follow its service")]
+    OrphanInstance(u64),
+    /// A record came twice, or after one that it must precede.
+    #[error("record {0}: it came twice or out of order")]
+    OutOfOrder(u64),
+    /// No catalogue that wrote the records before it could have written this one.
+    #[error("record {0}: it contradicts the records before it")]
+    Contradiction(u64),
+    /// An event does not rise, is no event of its revision, or refers to an instance that is not there.
+    #[error("record {0}: the event does not fit the records before it")]
+    BadEvent(u64),
+    /// The stream does not end with an end record that counts it.
+    #[error("the stream is cut or goes on after its end: {got} records, the end says {expected:?}")]
+    Incomplete {
+        /// Records that came.
+        got: u64,
+        /// What the end record says; `None` when there was none.
+        expected: Option<u64>,
+    },
+}
+
+/// Builds a catalogue from records.
+#[derive(Debug, Default)]
+pub struct Importer {
+    catalog: Catalog,
+    compacted: Revision,
+    events: Vector<Arc<Event>>,
+    /// The service whose instances are coming.
+    service: Option<(ServiceKey, Service)>,
+    /// Place of the last record in the order of kinds.
+    stage: u8,
+    records: u64,
+    expected: Option<u64>,
+}
+
+impl Importer {
+    /// An importer that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// [`ImportError`] when the record cannot follow those before it. The importer is of no use afterwards.
+    pub fn push(&mut self, record: SnapshotRecord) -> Result<(), ImportError> {
+        let at = self.records;
+        if self.expected.is_some() {
+            return Err(ImportError::Incomplete { got: at + 1, expected: self.expected });
+        }
+        if matches!(record, SnapshotRecord::Header { .. }) != (at == 0) {
+            return Err(ImportError::MisplacedHeader(at));
+        }
+        let stage = stage(&record);
+        require(stage >= self.stage, ImportError::OutOfOrder(at))?;
+        self.stage = stage;
+        if !matches!(record, SnapshotRecord::Instance(_)) {
+            self.close_service(at)?;
+        }
+        if let SnapshotRecord::End { records } = record {
+            self.expected = Some(records);
+            return Ok(());
+        }
+        self.take(record, at)?;
+        self.records += 1;
+        Ok(())
+    }
+
+    fn take(&mut self, record: SnapshotRecord, at: u64) -> Result<(), ImportError> {
+        let (revision, clock) = (self.catalog.revision, self.catalog.clock);
+        match record {
+            SnapshotRecord::Header { revision, clock, next_node, compacted } => {
+                // Every id that was given out took a log entry.
+                let allocated = next_node.get().checked_sub(FIRST_ALLOCATED_NODE_ID.get());
+                let possible = allocated.is_some_and(|ids| ids <= revision.get()) && compacted <= revision;
+                self.catalog.revision = revision;
+                self.catalog.clock = clock;
+                self.catalog.next_node = next_node;
+                self.compacted = compacted;
+                require(possible, ImportError::Contradiction(at))
+            }
+            SnapshotRecord::Service { name, definition, defined, config, created, modified } => {
+                let blank = Service::new(name, created);
+                self.open_service(Service { definition, defined, config, modified, ..blank }, at)
+            }
+            SnapshotRecord::Instance(instance) => self.take_instance(instance, at),
+            SnapshotRecord::Kv { key, entry } => {
+                let follows = self.catalog.kv.get_max().is_none_or(|(last, _)| *last < key);
+                require(follows, ImportError::OutOfOrder(at))?;
+                require(entry.modified <= revision && entry.created <= entry.modified, ImportError::Contradiction(at))?;
+                self.catalog.kv_bytes += crate::apply::kv_size(&key, &entry);
+                self.catalog.kv.insert(key, entry);
+                Ok(())
+            }
+            SnapshotRecord::Node(node) => self.take_node(node, at),
+            SnapshotRecord::Key { key, record } => {
+                let taken = self.catalog.sessions.restore_key(key, record, revision, clock);
+                require(taken, ImportError::Contradiction(at))
+            }
+            SnapshotRecord::Session { client, record } => {
+                let taken = self.catalog.sessions.restore_session(client, record, revision, clock);
+                require(taken, ImportError::Contradiction(at))
+            }
+            SnapshotRecord::Event(event) => self.take_event(event, at),
+            SnapshotRecord::End { .. } => Ok(()),
+        }
+    }
+
+    fn open_service(&mut self, service: Service, at: u64) -> Result<(), ImportError> {
+        let key = ServiceKey::from(&service.name);
+        let follows = self.catalog.services.get_max().is_none_or(|(last, _)| *last < key);
+        require(follows, ImportError::OutOfOrder(at))?;
+        let config_fits = |config: &Arc<Config>| {
+            // Every version of the document took a log entry.
+            config.modified <= service.modified && config.version <= config.modified.get()
+        };
+        let possible = service.created <= service.modified
+            && service.modified <= self.catalog.revision
+            && service.defined.is_some() == service.definition.is_some()
+            && service.defined.is_none_or(|defined| defined <= service.modified)
+            && service.config.as_ref().is_none_or(config_fits);
+        require(possible, ImportError::Contradiction(at))?;
+        self.service = Some((key, service));
+        Ok(())
+    }
+
+    fn take_instance(&mut self, instance: Arc<Instance>, at: u64) -> Result<(), ImportError> {
+        let (key, service) = self.service.as_mut().ok_or(ImportError::OrphanInstance(at))?;
+        require(instance.service == service.name, ImportError::OrphanInstance(at))?;
+        let follows = service.instances.get_max().is_none_or(|(last, _)| *last < instance.id);
+        require(follows, ImportError::OutOfOrder(at))?;
+        let possible = instance.created <= instance.modified && instance.modified <= service.modified;
+        require(possible, ImportError::Contradiction(at))?;
+        self.catalog.instance_count += 1;
+        self.catalog.index_tags(key, std::iter::empty(), instance.spec.tags.iter());
+        service.instances.insert(instance.id.clone(), instance);
+        Ok(())
+    }
+
+    /// Puts the service whose instances have all come into the catalogue. `at` is the record after it.
+    fn close_service(&mut self, at: u64) -> Result<(), ImportError> {
+        let Some((key, service)) = self.service.take() else { return Ok(()) };
+        require(!service.is_blank(), ImportError::Contradiction(at - 1))?;
+        if let Some(definition) = &service.definition {
+            self.catalog.index_tags(&key, std::iter::empty(), definition.tags.iter());
+            self.catalog.index_capabilities(&key, None, Some(definition));
+        }
+        self.catalog.services.insert(key, Arc::new(service));
+        Ok(())
+    }
+
+    fn take_node(&mut self, node: NodeRecord, at: u64) -> Result<(), ImportError> {
+        let follows = self.catalog.nodes.get_max().is_none_or(|(last, _)| *last < node.node);
+        require(follows, ImportError::OutOfOrder(at))?;
+        let given_out = node.node >= FIRST_ALLOCATED_NODE_ID && node.node < self.catalog.next_node;
+        let name_taken = self.catalog.nodes.values().any(|other| other.name == node.name);
+        require(given_out && !name_taken, ImportError::Contradiction(at))?;
+        self.catalog.nodes.insert(node.node, node);
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: ExportedEvent, at: u64) -> Result<(), ImportError> {
+        let floor = self.events.last().map_or(self.compacted, |last| last.revision);
+        let rises = floor < event.revision && event.revision <= self.catalog.revision;
+        require(rises && self.events.len() < EVENTS_MAX, ImportError::BadEvent(at))?;
+        let change = self.import_change(&event).ok_or(ImportError::BadEvent(at))?;
+        self.events.push_back(Arc::new(Event {
+            revision: event.revision,
+            at: event.at,
+            actor: event.actor,
+            reason: event.reason,
+            change,
+        }));
+        Ok(())
+    }
+
+    /// The change, unless it says another revision than its event or repeats what it should refer to.
+    fn import_change(&self, event: &ExportedEvent) -> Option<Change> {
+        let at = event.revision;
+        let present = |service: &ServiceName, id: &InstanceId| {
+            let found = self.catalog.instance(service, id)?;
+            (found.modified == at && found.service == *service).then(|| found.clone())
+        };
+        let past = |instance: &Arc<Instance>| {
+            let is_past = instance.modified == at && present(&instance.service, &instance.id).is_none();
+            is_past.then(|| instance.clone())
+        };
+        let entry_of = |entry: &Arc<KvEntry>| (entry.modified == at).then(|| entry.clone());
+        let config_of = |config: &Arc<Config>| (config.modified == at).then(|| config.clone());
+        Some(match &event.change {
+            ExportedChange::PresentInstancePut { service, id, created } => {
+                Change::InstancePut { instance: present(service, id)?, created: *created }
+            }
+            ExportedChange::PresentLifecycleSet { service, id } => {
+                Change::LifecycleSet { instance: present(service, id)? }
+            }
+            ExportedChange::InstancePut { instance, created } => {
+                Change::InstancePut { instance: past(instance)?, created: *created }
+            }
+            ExportedChange::LifecycleSet { instance } => Change::LifecycleSet { instance: past(instance)? },
+            ExportedChange::InstanceRemoved { service, id } => {
+                Change::InstanceRemoved { service: service.clone(), id: id.clone() }
+            }
+            ExportedChange::ServiceDefined { service, definition } => {
+                Change::ServiceDefined { service: service.clone(), definition: definition.clone() }
+            }
+            ExportedChange::ServiceRemoved { service } => Change::ServiceRemoved { service: service.clone() },
+            ExportedChange::ConfigSet { service, config } => {
+                Change::ConfigSet { service: service.clone(), config: config_of(config)? }
+            }
+            ExportedChange::KvPut { key, entry } => Change::KvPut { key: key.clone(), entry: entry_of(entry)? },
+            ExportedChange::KvRemoved { key } => Change::KvRemoved { key: key.clone() },
+        })
+    }
+
+    /// The catalogue, once the end record has come.
+    ///
+    /// # Errors
+    /// [`ImportError::Incomplete`] when it has not, or counts something else.
+    pub fn finish(mut self) -> Result<Catalog, ImportError> {
+        if self.expected != Some(self.records) {
+            return Err(ImportError::Incomplete { got: self.records, expected: self.expected });
+        }
+        self.catalog.events = EventRing::restore(self.compacted, self.events);
+        Ok(self.catalog)
+    }
+}
+
+/// The place of a record's kind in the stream.
+fn stage(record: &SnapshotRecord) -> u8 {
+    match record {
+        SnapshotRecord::Header { .. } => 0,
+        SnapshotRecord::Service { .. } | SnapshotRecord::Instance(_) => 1,
+        SnapshotRecord::Kv { .. } => 2,
+        SnapshotRecord::Node(_) => 3,
+        SnapshotRecord::Key { .. } => 4,
+        SnapshotRecord::Session { .. } => 5,
+        SnapshotRecord::Event(_) => 6,
+        SnapshotRecord::End { .. } => 7,
+    }
+}
+
+fn require(holds: bool, otherwise: ImportError) -> Result<(), ImportError> {
+    if holds { Ok(()) } else { Err(otherwise) }
+}

@@ -1,0 +1,104 @@
+//! Bounds of the whole catalogue. That of instances, too many to make here, is tested beside [`Catalog`] itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rollcall_catalog::{Applied, Catalog, Command, KV_BYTES_MAX, Limit, Precondition, Refusal, Reply, SERVICES_MAX};
+use rollcall_types::{Revision, ServiceDefinition};
+
+use crate::given::{self, register, request};
+
+fn apply(catalog: &mut Catalog, command: Command) -> Applied {
+    let revision = catalog.revision().get() + 1;
+    catalog.apply(Revision::new(revision), &request(revision, command))
+}
+
+#[track_caller]
+fn check_written(applied: &Applied) {
+    assert!(matches!(applied.outcome.reply, Reply::Written { changed: true, .. }), "{:?}", applied.outcome);
+}
+
+#[track_caller]
+fn check_full(applied: &Applied, what: Limit, max: u64) {
+    assert_eq!(applied.outcome.reply, Reply::Refused(Refusal::LimitReached { what, max }));
+    assert_eq!(applied.event, None);
+}
+
+fn put(key: &str, bytes: u64) -> Command {
+    let value = Bytes::from(vec![0; usize::try_from(bytes).unwrap()]);
+    Command::KvPut { key: given::key(key), value, flags: 0, expect: Precondition::None }
+}
+
+#[test]
+fn keys_and_values_fill_their_room_to_the_byte_and_what_is_freed_can_be_used_again() {
+    let mut catalog = Catalog::default();
+    check_written(&apply(&mut catalog, put("big", KV_BYTES_MAX - 5)));
+    check_written(&apply(&mut catalog, put("k", 1)));
+    check_full(&apply(&mut catalog, put("l", 0)), Limit::KvBytes, KV_BYTES_MAX);
+    check_full(&apply(&mut catalog, put("k", 2)), Limit::KvBytes, KV_BYTES_MAX);
+    // A key that shrinks makes room for one that grows.
+    check_written(&apply(&mut catalog, put("k", 0)));
+    check_written(&apply(&mut catalog, put("l", 0)));
+    check_full(&apply(&mut catalog, put("m", 0)), Limit::KvBytes, KV_BYTES_MAX);
+    apply(&mut catalog, Command::KvDelete { key: given::key("big"), expect: Precondition::None });
+    check_written(&apply(&mut catalog, put("m", 1_000)));
+}
+
+#[test]
+fn one_service_too_many_is_refused_and_known_ones_can_still_be_written() {
+    let define = |n: u64| Command::Define {
+        service: given::service(&format!("s{n}")),
+        definition: Arc::new(ServiceDefinition::default()),
+        expect: Precondition::None,
+    };
+    let mut catalog = Catalog::default();
+    for n in 1..=SERVICES_MAX {
+        check_written(&apply(&mut catalog, define(n)));
+    }
+    check_full(&apply(&mut catalog, define(0)), Limit::Services, SERVICES_MAX);
+    check_full(&apply(&mut catalog, register("fresh", "a", 1)), Limit::Services, SERVICES_MAX);
+    let configure = |service: &str, schema_at| Command::SetConfig {
+        service: given::service(service),
+        document: "{}".parse().unwrap(),
+        schema_at,
+        expect: Precondition::None,
+    };
+    check_full(&apply(&mut catalog, configure("fresh", None)), Limit::Services, SERVICES_MAX);
+    check_written(&apply(&mut catalog, configure("s1", Some(Revision::new(1)))));
+    check_written(&apply(&mut catalog, register("s1", "a", 1)));
+    apply(&mut catalog, Command::RemoveService { service: given::service("s2"), expect: Precondition::None });
+    check_written(&apply(&mut catalog, register("fresh", "a", 1)));
+    check_full(&apply(&mut catalog, register("more", "a", 1)), Limit::Services, SERVICES_MAX);
+}
+
+#[test]
+#[should_panic(expected = "revision 1 applied after 1")]
+fn an_entry_applied_twice_stops_the_node() {
+    let mut catalog = given::after([register("web", "a", 1)]);
+    catalog.apply(Revision::new(1), &request(1, register("web", "a", 1)));
+}
+
+#[test]
+fn pages_of_services_join_up_whatever_their_size() {
+    let catalog = given::after(["Web", "api", "db", "a1", "Zoo"].map(|service| register(service, "a", 1)));
+    let all: Vec<_> = catalog.services().map(|service| service.name.clone()).collect();
+    for limit in 1..=all.len() + 1 {
+        let (mut listed, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = catalog.services_page(cursor.as_deref(), limit, |_| true);
+            assert!(page.services.len() <= limit);
+            listed.extend(page.services.iter().map(|service| service.name.clone()));
+            let Some(next) = page.next else { break };
+            cursor = Some(next.to_string());
+        }
+        assert_eq!(listed, all, "in pages of {limit}");
+    }
+}
+
+#[test]
+fn a_page_that_holds_the_last_match_says_that_it_is_the_last() {
+    let catalog = given::after(["a", "b", "c"].map(|service| register(service, "x", 1)));
+    let page = catalog.services_page(None, 2, |service| &*service.name != "c");
+    assert_eq!(page.services.len(), 2);
+    assert_eq!(page.next, None);
+}

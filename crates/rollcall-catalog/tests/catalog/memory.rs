@@ -1,0 +1,46 @@
+//! What an instance costs beyond its own text.
+//!
+//! An instance is two allocations, the record and its registration, each behind two reference counts, a list of
+//! endpoints, and a slot in the map of its service, where leaves are at least half full. A string is a pointer of 16
+//! bytes, already inside the records counted here, and 16 bytes of counts before its text. A non-empty set of tags or
+//! map of metadata allocates a B-tree leaf of 11 slots, which is paid in full even for one entry: small instances with
+//! both pay more for the empty slots than for all else, so a sorted slice is the first thing to try should memory matter.
+//!
+//! The ring of events is bounded, so no cost per instance, and an event shares the record that it speaks of. The indexes
+//! cost per service and tag. An allocator that counts would need unsafe code, so sizes are added up instead.
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use rollcall_catalog::{EVENTS_MAX, Event, Instance};
+use rollcall_types::{Endpoint, InstanceId, InstanceSpec, MetadataKey, MetadataValue, Tag};
+
+/// The two counts of an `Arc`.
+const COUNTS: usize = 2 * size_of::<usize>();
+/// Slots of a leaf of the standard B-tree, and its header.
+const LEAF_SLOTS: usize = 11;
+const LEAF_HEADER: usize = 16;
+/// Strings of a usual registration: id, service, actor and node, and an endpoint's name, protocol and host.
+const STRINGS: usize = 7;
+
+#[test]
+fn an_instance_costs_at_most_640_bytes_beside_its_text() {
+    let record = COUNTS + size_of::<Instance>();
+    let spec = COUNTS + size_of::<InstanceSpec>() + size_of::<Endpoint>();
+    let slot = 2 * (size_of::<InstanceId>() + size_of::<Arc<Instance>>());
+    let total = record + spec + slot + STRINGS * COUNTS;
+    assert!(total <= 640, "{record} + {spec} + {slot} + {STRINGS} strings = {total}");
+}
+
+#[test]
+fn up_to_eleven_tags_and_metadata_entries_add_at_most_576_bytes_beside_their_text() {
+    let tags = LEAF_HEADER + LEAF_SLOTS * size_of::<Tag>();
+    let metadata = LEAF_HEADER + LEAF_SLOTS * (size_of::<MetadataKey>() + size_of::<MetadataValue>());
+    assert!(tags + metadata <= 576, "{tags} + {metadata}");
+}
+
+#[test]
+fn a_full_ring_of_events_takes_at_most_10_mebibytes_of_its_own() {
+    let ring = EVENTS_MAX * (COUNTS + size_of::<Event>() + size_of::<Arc<Event>>());
+    assert!(ring <= 10 << 20, "{ring} bytes");
+}

@@ -1,0 +1,227 @@
+//! The language of the stories: one command a line, words and `name=value` options, double quotes around spaces.
+//!
+//! Options of every command: `if=absent|exists|@REVISION` (precondition), `key=K` (idempotency key),
+//! `session=CLIENT/SEQUENCE` with `acked-below=N` (client session), `at=5s` (log time; by default second N at revision
+//! N), `by=NAME` (actor).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rollcall_catalog::{Command, Precondition, Request, RequestId};
+use rollcall_types::{
+    InstanceId, InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, UnixMillis,
+};
+
+use crate::given;
+
+/// One line of a story.
+pub(crate) enum Step {
+    /// A request, to be applied at the next revision.
+    Request(Box<Request>),
+    /// A log entry without a request.
+    Blank,
+    /// The line after it that many times, `{n}` counting from 1.
+    Repeat(u64, String),
+    /// The catalogue is exported and the story goes on with the imported copy.
+    Snapshot,
+    /// `show WHAT [NAME]`.
+    Show(String, Option<String>),
+    /// The events after a cursor.
+    Events(Revision),
+}
+
+/// Reads a line that will be applied at revision `next`.
+///
+/// # Panics
+/// When the line is not in the language: a story with a typing error must fail.
+pub(crate) fn parse(line: &str, next: u64) -> Step {
+    if let Some(rest) = line.strip_prefix("repeat ") {
+        let (count, template) = rest.split_once(' ').unwrap_or_else(|| panic!("repeat what? {line}"));
+        return Step::Repeat(count.parse().unwrap(), template.to_owned());
+    }
+    let mut words = Words::split(line);
+    let verb = words.next();
+    let step = match verb.as_str() {
+        "blank" => Step::Blank,
+        "snapshot" => Step::Snapshot,
+        "show" => Step::Show(words.next(), words.plain.pop_front()),
+        "events" => Step::Events(Revision::new(words.option("after").map_or(0, |after| after.parse().unwrap()))),
+        _ => Step::Request(Box::new(read_request(&verb, &mut words, next))),
+    };
+    assert!(words.plain.is_empty() && words.options.is_empty(), "not understood in `{line}`: {words:?}");
+    step
+}
+
+fn read_request(verb: &str, words: &mut Words, next: u64) -> Request {
+    let at = words.option("at").map_or(next * 1_000, |at| read_millis(&at));
+    let by = words.option("by").unwrap_or_else(|| "ann".to_owned());
+    let key = words.option("key");
+    let session = words.option("session");
+    let acknowledged_below = words.option("acked-below").map_or(1, |below| below.parse().unwrap());
+    let body = format!("{verb} {words:?}");
+    let id = match (key, session) {
+        (Some(key), None) => Some(RequestId::Key { key: Arc::from(key), fingerprint: given::fingerprint(&body) }),
+        (None, Some(session)) => {
+            let (client, sequence) = session.split_once('/').expect("session=CLIENT/SEQUENCE");
+            let sequence = sequence.parse().unwrap();
+            Some(RequestId::Sequence { client: Arc::from(client), sequence, acknowledged_below })
+        }
+        (None, None) => None,
+        (Some(_), Some(_)) => panic!("a request has one id"),
+    };
+    let command = read_command(verb, words);
+    Request { id, at: UnixMillis::new(at), actor: given::actor(&by), command }
+}
+
+fn read_command(verb: &str, words: &mut Words) -> Command {
+    let expect = words.option("if").map_or(Precondition::None, |expect| read_precondition(&expect));
+    match verb {
+        "register" => {
+            let (service, id) = words.next_instance();
+            Command::Register { service, id, spec: Arc::new(read_spec(words)), expect }
+        }
+        "deregister" => {
+            let (service, id) = words.next_instance();
+            let reason = words.option("reason").map(|reason| reason.parse().unwrap());
+            Command::Deregister { service, id, expect, reason }
+        }
+        "activate" | "drain" | "quarantine" => {
+            let (service, id) = words.next_instance();
+            Command::SetLifecycle { service, id, lifecycle: read_lifecycle(verb, words), expect }
+        }
+        "define" => {
+            let service = given::service(&words.next());
+            Command::Define { service, definition: Arc::new(read_definition(words)), expect }
+        }
+        "remove" => Command::RemoveService { service: given::service(&words.next()), expect },
+        "config" => Command::SetConfig {
+            service: given::service(&words.next()),
+            document: words.next().parse().unwrap(),
+            schema_at: words.option("schema").map(|at| read_revision(&at)),
+            expect,
+        },
+        "kv-put" => {
+            let key = given::key(&words.next());
+            let flags = words.option("flags").map_or(0, |flags| flags.parse().unwrap());
+            Command::KvPut { key, value: Bytes::from(words.next()), flags, expect }
+        }
+        "kv-delete" => Command::KvDelete { key: given::key(&words.next()), expect },
+        "allocate" => Command::AllocateNode {
+            name: words.next().parse().unwrap(),
+            nonce: words.option("nonce").expect("nonce=NUMBER").parse().unwrap(),
+        },
+        "forget" => Command::ForgetNode { node: NodeId::new(words.next().parse().unwrap()) },
+        other => panic!("no such command: {other}"),
+    }
+}
+
+fn read_spec(words: &mut Words) -> InstanceSpec {
+    let port = words.option("port").map_or(80, |port| port.parse().unwrap());
+    let tags = words.option("tags").unwrap_or_default();
+    InstanceSpec {
+        tags: given::tags(list(&tags)),
+        zone: words.option("zone").map(|zone| zone.parse().unwrap()),
+        version: words.option("version").map(|version| version.parse().unwrap()),
+        ..given::spec(port)
+    }
+}
+
+fn read_definition(words: &mut Words) -> ServiceDefinition {
+    let tags = words.option("tags").unwrap_or_default();
+    let capabilities = words.option("capabilities").unwrap_or_default();
+    ServiceDefinition {
+        tags: given::tags(list(&tags)),
+        capabilities: list(&capabilities).map(|capability| capability.parse().unwrap()).collect(),
+        version: words.option("version").map(|version| version.parse().unwrap()),
+        config_schema: words.option("schema").map(|schema| schema.parse().unwrap()),
+        ..ServiceDefinition::default()
+    }
+}
+
+fn read_lifecycle(verb: &str, words: &mut Words) -> Lifecycle {
+    if verb == "activate" {
+        return Lifecycle::Active;
+    }
+    let reason = words.option("reason").unwrap_or_default().parse().unwrap();
+    let until = words.option("until").map(|until| UnixMillis::new(read_millis(&until)));
+    match verb {
+        "drain" => Lifecycle::Draining { deadline: until, reason },
+        _ => Lifecycle::Quarantined { until: until.expect("until=TIME"), reason },
+    }
+}
+
+fn read_precondition(text: &str) -> Precondition {
+    match text {
+        "absent" => Precondition::Absent,
+        "exists" => Precondition::Exists,
+        at => Precondition::At(read_revision(at)),
+    }
+}
+
+fn read_revision(text: &str) -> Revision {
+    text.strip_prefix('@').expect("a revision is @NUMBER").parse().unwrap()
+}
+
+fn read_millis(text: &str) -> u64 {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let count: u64 = text[..text.len() - unit.len()].parse().unwrap();
+    match unit {
+        "ms" => count,
+        "s" => count * 1_000,
+        "h" => count * 3_600_000,
+        other => panic!("no such unit of time: {other}"),
+    }
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|item| !item.is_empty())
+}
+
+/// A line cut into words and options.
+#[derive(Debug)]
+struct Words {
+    plain: std::collections::VecDeque<String>,
+    options: BTreeMap<String, String>,
+}
+
+impl Words {
+    fn split(line: &str) -> Self {
+        let mut words = Self { plain: Default::default(), options: BTreeMap::new() };
+        let mut quoted = false;
+        let is_gap = |c: char| {
+            quoted ^= c == '"';
+            c == ' ' && !quoted
+        };
+        for word in line.split(is_gap).filter(|word| !word.is_empty()) {
+            let is_option = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+            match word.split_once('=').filter(|(name, _)| is_option(name)) {
+                Some((name, value)) => {
+                    let displaced = words.options.insert(name.to_owned(), unquoted(value));
+                    assert!(displaced.is_none(), "{name} given twice in `{line}`");
+                }
+                None => words.plain.push_back(unquoted(word)),
+            }
+        }
+        words
+    }
+
+    fn next(&mut self) -> String {
+        self.plain.pop_front().expect("another word")
+    }
+
+    fn next_instance(&mut self) -> (ServiceName, InstanceId) {
+        let word = self.next();
+        let (service, id) = word.split_once('/').expect("SERVICE/INSTANCE");
+        (given::service(service), given::instance(id))
+    }
+
+    fn option(&mut self, name: &str) -> Option<String> {
+        self.options.remove(name)
+    }
+}
+
+/// The text between the quotes that stand around all of `word`; quotes within it are its own.
+fn unquoted(word: &str) -> String {
+    word.strip_prefix('"').and_then(|word| word.strip_suffix('"')).unwrap_or(word).to_owned()
+}

@@ -1,0 +1,258 @@
+//! Runs a story and writes down what happened.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use rollcall_catalog::{Applied, Catalog, Change, Event, Instance, KvEntry, Reply, Request};
+use rollcall_types::{Lifecycle, Revision, UnixMillis};
+
+use crate::given::{self, content, import, stream};
+use crate::script::{self, Step};
+
+/// Catalogues up to this revision are also checked as a whole after every step; a longer story would take too long.
+const CHECKED_UP_TO: u64 = 200;
+
+/// A story under way.
+#[derive(Default)]
+pub(crate) struct Story {
+    catalog: Catalog,
+    /// Go on with an imported copy after every step, as a node does that was sent a snapshot.
+    is_moving: bool,
+}
+
+impl Story {
+    /// What the commands of `script` answer, a line each.
+    pub(crate) fn tell(script: &str) -> String {
+        Self::default().run(script)
+    }
+
+    /// The same, when after every command a snapshot is taken and the copy goes on.
+    pub(crate) fn tell_moving(script: &str) -> String {
+        Self { is_moving: true, ..Self::default() }.run(script)
+    }
+
+    fn run(mut self, script: &str) -> String {
+        let mut told = String::new();
+        for line in script.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            told.push_str(&self.step(line));
+            told.push('\n');
+            if self.is_moving && self.catalog.revision().get() <= CHECKED_UP_TO {
+                self.catalog = import(self.catalog.export()).expect("an exported stream is taken");
+            }
+        }
+        told
+    }
+
+    fn step(&mut self, line: &str) -> String {
+        let next = self.catalog.revision().get() + 1;
+        match script::parse(line, next) {
+            Step::Request(request) => self.apply(Revision::new(next), &request),
+            Step::Blank => {
+                self.catalog.advance(Revision::new(next));
+                format!("@{next} blank")
+            }
+            Step::Repeat(count, template) => {
+                let lines = (1..=count).map(|n| self.step(&template.replace("{n}", &n.to_string())));
+                format!("{count} times; the last: {}", lines.last().expect("at least once"))
+            }
+            Step::Snapshot => self.snapshot(),
+            Step::Show(what, name) => show(&self.catalog, &what, name.as_deref()),
+            Step::Events(cursor) => events(&self.catalog, cursor),
+        }
+    }
+
+    fn apply(&mut self, revision: Revision, request: &Request) -> String {
+        let is_checked = revision.get() <= CHECKED_UP_TO;
+        let before = is_checked.then(|| content(&self.catalog));
+        let applied = self.catalog.apply(revision, request);
+        if let Some(before) = before {
+            let is_same = content(&self.catalog) == before;
+            let is_silent = applied.event.is_none() && !is_about_a_node(&applied);
+            assert!(is_same || !is_silent, "@{revision} said nothing and changed something");
+        }
+        describe(revision, &applied)
+    }
+
+    fn snapshot(&mut self) -> String {
+        let copy = import(self.catalog.export()).expect("an exported stream is taken");
+        assert_eq!(copy, self.catalog, "the copy equals the original");
+        assert_eq!(stream(&copy), stream(&self.catalog), "the copy writes the same stream");
+        self.catalog = copy;
+        "snapshot read back; the copy goes on".to_owned()
+    }
+}
+
+/// Node ids are no events: nobody watches them.
+fn is_about_a_node(applied: &Applied) -> bool {
+    match applied.outcome.reply {
+        Reply::NodeAllocated { .. } | Reply::Removed { existed: true } => !applied.outcome.replayed,
+        _ => false,
+    }
+}
+
+fn describe(revision: Revision, applied: &Applied) -> String {
+    let outcome = &applied.outcome;
+    let mut line = format!("@{revision} ");
+    if outcome.replayed {
+        write!(line, "replay of @{}: ", outcome.revision).unwrap();
+    } else {
+        assert_eq!(outcome.revision, revision, "an answer says where it was given");
+    }
+    match &outcome.reply {
+        Reply::Written { created: true, .. } => line.push_str("created"),
+        Reply::Written { changed: true, .. } => line.push_str("changed"),
+        Reply::Written { modified, .. } => write!(line, "unchanged since @{modified}").unwrap(),
+        Reply::Removed { existed: true } => line.push_str("removed"),
+        Reply::Removed { existed: false } => line.push_str("was not there"),
+        Reply::NodeAllocated { node } => write!(line, "node {node}").unwrap(),
+        Reply::Refused(refusal) => write!(line, "refused: {refusal}").unwrap(),
+    }
+    if let Reply::Written { changed: true, modified, .. } = outcome.reply {
+        assert_eq!(modified, outcome.revision, "what changed was last changed now");
+    }
+    if let Some(event) = &applied.event {
+        assert_eq!(event.revision, revision, "an event has the revision of its write");
+        write!(line, "; event {}", describe_event(event)).unwrap();
+    }
+    line
+}
+
+fn describe_event(event: &Event) -> String {
+    let mut line = format!("{} ", event.change.action());
+    match &event.change {
+        Change::InstancePut { instance, .. } | Change::LifecycleSet { instance } => {
+            write!(line, "{}/{}{}", instance.service, instance.id, lifecycle(instance)).unwrap();
+        }
+        Change::InstanceRemoved { service, id } => write!(line, "{service}/{id}").unwrap(),
+        Change::ServiceDefined { service, .. } | Change::ServiceRemoved { service } => line.push_str(service),
+        Change::ConfigSet { service, config } => write!(line, "{service} version {}", config.version).unwrap(),
+        Change::KvPut { key, entry } => write!(line, "{key}={}", value(entry)).unwrap(),
+        Change::KvRemoved { key } => line.push_str(key),
+    }
+    if let Some(reason) = &event.reason {
+        write!(line, " because {reason:?}").unwrap();
+    }
+    if &*event.actor.name != "ann" {
+        write!(line, " by {}", event.actor.name).unwrap();
+    }
+    line
+}
+
+fn events(catalog: &Catalog, cursor: Revision) -> String {
+    let Some(events) = catalog.events().after(cursor) else {
+        return format!("events after @{cursor}: forgotten up to @{}", catalog.events().compacted());
+    };
+    let events: Vec<_> = events.collect();
+    let list = |events: &[&Arc<Event>]| {
+        let lines = events
+            .iter()
+            .map(|event| format!("\n  @{} at {}: {}", event.revision, seconds(event.at), describe_event(event)));
+        lines.collect::<String>()
+    };
+    match events.len() {
+        0 => format!("events after @{cursor}: none"),
+        1..=20 => format!("events after @{cursor}:{}", list(&events)),
+        many => format!(
+            "events after @{cursor}: {many}, the first and the last:{}{}",
+            list(&events[..1]),
+            list(&events[many - 1..])
+        ),
+    }
+}
+
+fn show(catalog: &Catalog, what: &str, name: Option<&str>) -> String {
+    let names = |services: Vec<String>| if services.is_empty() { "none".to_owned() } else { services.join(" ") };
+    match (what, name) {
+        ("counts", None) => {
+            format!("{} instances in {} services", catalog.instance_count(), catalog.service_count())
+        }
+        ("clock", None) => format!("clock {}", seconds(catalog.clock())),
+        ("services", None) => {
+            format!("services: {}", names(catalog.services().map(|service| service.name.to_string()).collect()))
+        }
+        ("service", Some(name)) => show_service(catalog, name),
+        ("instance", Some(name)) => show_instance(catalog, name),
+        ("tag", Some(tag)) => {
+            let services = catalog.tagged(&tag.parse().unwrap()).map(|service| service.name.to_string());
+            format!("tag {tag}: {}", names(services.collect()))
+        }
+        ("capability", Some(capability)) => {
+            let services = catalog.offering(&capability.parse().unwrap()).map(|service| service.name.to_string());
+            format!("capability {capability}: {}", names(services.collect()))
+        }
+        ("capabilities", None) => {
+            let counts = catalog.capabilities().map(|(capability, count)| format!("{capability}({count})"));
+            format!("capabilities: {}", names(counts.collect()))
+        }
+        ("kv", prefix) => {
+            let keys = catalog.kv_prefix(prefix.unwrap_or_default()).map(|(key, entry)| {
+                let KvEntry { flags, created, modified, .. } = &**entry;
+                format!("{key}={} flags {flags} created @{created} modified @{modified}", value(entry))
+            });
+            format!("keys: {}", names(keys.collect()))
+        }
+        ("nodes", None) => {
+            let nodes = catalog.nodes().map(|(node, record)| format!("{node}={}", record.name));
+            format!("nodes: {}", names(nodes.collect()))
+        }
+        _ => panic!("show what? {what} {name:?}"),
+    }
+}
+
+fn show_service(catalog: &Catalog, name: &str) -> String {
+    let Some(service) = catalog.service(&given::service(name)) else { return format!("service {name}: none") };
+    let mut line = format!("service {}: created @{} modified @{}", service.name, service.created, service.modified);
+    if let Some(defined) = service.defined {
+        write!(line, ", defined @{defined}").unwrap();
+    }
+    if let Some(config) = &service.config {
+        let by = &config.modified_by.name;
+        write!(line, ", config {} version {} @{} by {by}", config.document, config.version, config.modified).unwrap();
+    }
+    let ids: Vec<&str> = service.instances.keys().map(|id| id.as_str()).collect();
+    write!(line, ", instances [{}]", ids.join(" ")).unwrap();
+    line
+}
+
+fn show_instance(catalog: &Catalog, name: &str) -> String {
+    let (service, id) = name.split_once('/').expect("SERVICE/INSTANCE");
+    let Some(instance) = catalog.instance(&given::service(service), &given::instance(id)) else {
+        return format!("instance {name}: none");
+    };
+    let Instance { spec, registered_by, registered_at, modified_at, created, modified, .. } = &**instance;
+    let tags: Vec<&str> = spec.tags.iter().map(|tag| tag.as_str()).collect();
+    format!(
+        "instance {name}: port {} tags [{}]{}, by {} at {}..{}, created @{created} modified @{modified}",
+        spec.endpoints[0].port,
+        tags.join(" "),
+        lifecycle(instance),
+        registered_by.name,
+        seconds(*registered_at),
+        seconds(*modified_at),
+    )
+}
+
+fn lifecycle(instance: &Instance) -> String {
+    match &instance.lifecycle {
+        Lifecycle::Active => String::new(),
+        Lifecycle::Draining { deadline: None, reason } => format!(" draining {reason:?}"),
+        Lifecycle::Draining { deadline: Some(until), reason } => {
+            format!(" draining until {} {reason:?}", seconds(*until))
+        }
+        Lifecycle::Quarantined { until, reason } => format!(" quarantined until {} {reason:?}", seconds(*until)),
+    }
+}
+
+fn value(entry: &KvEntry) -> String {
+    match std::str::from_utf8(&entry.value) {
+        Ok(text) if text.len() <= 40 => text.to_owned(),
+        _ => format!("({} bytes)", entry.value.len()),
+    }
+}
+
+fn seconds(at: UnixMillis) -> String {
+    match at.get() {
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
