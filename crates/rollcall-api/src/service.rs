@@ -140,8 +140,8 @@ impl Serialize for DefinitionRef<'_> {
         struct Wire<'a> {
             version: Option<&'a Version>,
             description: Option<&'a Text>,
-            capabilities: &'a std::collections::BTreeSet<rollcall_types::CapabilityName>,
-            required_capabilities: &'a std::collections::BTreeSet<rollcall_types::CapabilityName>,
+            capabilities: &'a rollcall_types::SortedSet<rollcall_types::CapabilityName>,
+            required_capabilities: &'a rollcall_types::SortedSet<rollcall_types::CapabilityName>,
             expected_response_time_ms: Option<Millis>,
             max_concurrent_requests: Option<u32>,
             resources: &'a Resources,

@@ -140,8 +140,6 @@ fn refused(revision: Revision, refusal: Refusal) -> Applied {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use rollcall_types::{InstanceId, InstanceSpec, Tags, Weight};
 
     use super::*;
@@ -154,7 +152,7 @@ mod tests {
             region: None,
             version: None,
             tags: Tags::new(),
-            metadata: BTreeMap::new(),
+            metadata: rollcall_types::Metadata::new(),
             weight: Weight::try_from(weight).unwrap(),
             lease: None,
             checks: Vec::new(),

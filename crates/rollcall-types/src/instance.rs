@@ -1,11 +1,13 @@
 //! What a registration says about an instance.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckSpec, Endpoint, Invalid, Label, MetadataKey, MetadataValue, Millis, Tag, Text, UnixMillis, Version};
+use crate::{
+    CheckSpec, Endpoint, Invalid, Label, MetadataKey, MetadataValue, Millis, SortedMap, SortedSet, Tag, Text,
+    UnixMillis, Version,
+};
 
 /// Most tags on one instance or service.
 pub const TAGS_MAX: usize = 64;
@@ -19,9 +21,9 @@ pub const LEASE_TTL_MAX: Millis = Millis::new(86_400_000);
 pub const DEREGISTER_AFTER_MIN: Millis = Millis::new(10_000);
 
 /// Tags, sorted and without doubles.
-pub type Tags = BTreeSet<Tag>;
+pub type Tags = SortedSet<Tag>;
 /// Metadata entries by key.
-pub type Metadata = BTreeMap<MetadataKey, MetadataValue>;
+pub type Metadata = SortedMap<MetadataKey, MetadataValue>;
 
 /// Share of traffic relative to the other instances of the service, 1 to 65535. Default 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ mod instance;
 mod invalid;
 mod name;
 mod service;
+mod sorted;
 mod time;
 
 pub use check::{CHECKS_MAX, CheckKind, CheckSpec, INTERVAL_MAX, INTERVAL_MIN};
@@ -29,4 +30,5 @@ pub use name::{
     Protocol, ServiceKey, ServiceName, Tag, Text, Version,
 };
 pub use service::{CAPABILITIES_MAX, Resources, ServiceDefinition};
+pub use sorted::{SortedMap, SortedSet};
 pub use time::{Millis, UnixMillis};

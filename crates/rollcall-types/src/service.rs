@@ -1,16 +1,14 @@
 //! What a service says about itself, apart from its instances.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityName, JsonText, Label, Millis, Tags, Text, Version};
+use crate::{CapabilityName, JsonText, Label, Millis, SortedMap, SortedSet, Tags, Text, Version};
 
 /// Most capabilities that a service may offer, and most that it may require.
 pub const CAPABILITIES_MAX: usize = 64;
 
 /// Resources that one instance of a service needs, for planners and people; nothing is enforced.
-pub type Resources = BTreeMap<Label, Text>;
+pub type Resources = SortedMap<Label, Text>;
 
 /// The definition of a service. Every field is optional: a service exists as soon as an instance registers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -20,9 +18,9 @@ pub struct ServiceDefinition {
     /// For people.
     pub description: Option<Text>,
     /// What the service can do.
-    pub capabilities: BTreeSet<CapabilityName>,
+    pub capabilities: SortedSet<CapabilityName>,
     /// What other services must be able to do for this one to work.
-    pub required_capabilities: BTreeSet<CapabilityName>,
+    pub required_capabilities: SortedSet<CapabilityName>,
     /// How long a usual request takes.
     pub expected_response_time: Option<Millis>,
     /// Requests that one instance can work on at once, at least 1.

@@ -9,7 +9,7 @@ use crate::Invalid;
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Wall-clock time for people: shown and compared, never used to order writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(from = "u64", into = "u64")]
 pub struct UnixMillis(u64);
 
 impl UnixMillis {
@@ -30,6 +30,18 @@ impl UnixMillis {
     #[must_use]
     pub const fn plus(self, millis: Millis) -> Self {
         Self::new(self.0.saturating_add(millis.get()))
+    }
+}
+
+impl From<u64> for UnixMillis {
+    fn from(raw: u64) -> Self {
+        Self::new(raw)
+    }
+}
+
+impl From<UnixMillis> for u64 {
+    fn from(time: UnixMillis) -> Self {
+        time.0
     }
 }
 

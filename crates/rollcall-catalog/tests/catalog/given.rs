@@ -1,6 +1,5 @@
 //! Short ways to make the values that tests speak about.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollcall_catalog::{
@@ -44,7 +43,7 @@ pub(crate) fn spec(port: u64) -> InstanceSpec {
         region: None,
         version: None,
         tags: Tags::new(),
-        metadata: BTreeMap::new(),
+        metadata: rollcall_types::Metadata::new(),
         weight: Weight::default(),
         lease: None,
         checks: Vec::new(),

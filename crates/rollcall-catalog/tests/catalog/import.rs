@@ -15,7 +15,7 @@ fn rich() -> Catalog {
         service: given::service(service),
         definition: Arc::new(ServiceDefinition {
             tags: given::tags([tag]),
-            capabilities: ["translate".parse().unwrap()].into(),
+            capabilities: ["translate".parse().unwrap()].into_iter().collect(),
             ..ServiceDefinition::default()
         }),
         expect: Precondition::None,

@@ -2,9 +2,8 @@
 //!
 //! An instance is two allocations, the record and its registration, each behind two reference counts, a list of
 //! endpoints, and a slot in the map of its service, where leaves are at least half full. A string is a pointer of 16
-//! bytes, already inside the records counted here, and 16 bytes of counts before its text. A non-empty set of tags or
-//! map of metadata allocates a B-tree leaf of 11 slots, which is paid in full even for one entry: small instances with
-//! both pay more for the empty slots than for all else, so a sorted slice is the first thing to try should memory matter.
+//! bytes, already inside the records counted here, and 16 bytes of counts before its text. Tags and metadata are sorted
+//! slices that cost what they hold.
 //!
 //! The ring of events is bounded, so no cost per instance, and an event shares the record that it speaks of. The indexes
 //! cost per service and tag. An allocator that counts would need unsafe code, so sizes are added up instead.
@@ -17,9 +16,6 @@ use rollcall_types::{Endpoint, InstanceId, InstanceSpec, MetadataKey, MetadataVa
 
 /// The two counts of an `Arc`.
 const COUNTS: usize = 2 * size_of::<usize>();
-/// Slots of a leaf of the standard B-tree, and its header.
-const LEAF_SLOTS: usize = 11;
-const LEAF_HEADER: usize = 16;
 /// Strings of a usual registration: id, service, actor and node, and an endpoint's name, protocol and host.
 const STRINGS: usize = 7;
 
@@ -33,10 +29,10 @@ fn an_instance_costs_at_most_640_bytes_beside_its_text() {
 }
 
 #[test]
-fn up_to_eleven_tags_and_metadata_entries_add_at_most_576_bytes_beside_their_text() {
-    let tags = LEAF_HEADER + LEAF_SLOTS * size_of::<Tag>();
-    let metadata = LEAF_HEADER + LEAF_SLOTS * (size_of::<MetadataKey>() + size_of::<MetadataValue>());
-    assert!(tags + metadata <= 576, "{tags} + {metadata}");
+fn four_tags_and_four_metadata_entries_add_at_most_384_bytes_beside_their_text() {
+    let tags = 4 * (size_of::<Tag>() + COUNTS);
+    let metadata = 4 * (size_of::<MetadataKey>() + size_of::<MetadataValue>() + 2 * COUNTS);
+    assert!(tags + metadata <= 384, "{tags} + {metadata}");
 }
 
 #[test]
