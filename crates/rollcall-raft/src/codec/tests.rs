@@ -1,0 +1,288 @@
+//! Golden bytes: a format that changes by accident fails here. One line of hexadecimal digits for each value.
+//!
+//! To accept a deliberate change, raise [`VERSION`] (persisted formats need a way to read the old one first), run with
+//! `ROLLCALL_BLESS=1`, and review the difference.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, TransferLeaderRequest, VoteRequest,
+    VoteResponse,
+};
+use openraft::{EntryPayload, Membership};
+use rollcall_catalog::{Actor, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId};
+use rollcall_types::{ActorName, ClusterId, KvKey, NodeId, NodeName, Revision, UnixMillis};
+
+use super::*;
+use crate::identity::Founder;
+use crate::snapshot::{Header, Trailer};
+use crate::transport::handshake::{Message, Purpose, Refusal as HandshakeRefusal};
+use crate::transport::message::*;
+use crate::types::{Entry, LogId, PeerNode, SnapshotMeta, StoredMembership, Vote};
+
+fn request() -> Request {
+    Request {
+        id: Some(RequestId::Sequence { client: "1/ab".into(), sequence: 300, acknowledged_below: 299 }),
+        at: UnixMillis::new(1_700_000_000_000),
+        actor: Actor { name: ActorName::try_from("me").unwrap(), via: NodeName::try_from("n1").unwrap() },
+        command: Command::KvPut {
+            key: KvKey::try_from("k").unwrap(),
+            value: bytes::Bytes::from_static(b"v"),
+            flags: 7,
+            expect: Precondition::At(Revision::new(9)),
+        },
+    }
+}
+
+fn peer() -> PeerNode {
+    PeerNode {
+        name: NodeName::try_from("n1").unwrap(),
+        peer_addr: "h:1".into(),
+        http_addr: "h:2".into(),
+        gossip_addr: String::new(),
+        zone: Some("a".into()),
+        observer: false,
+    }
+}
+
+fn log_id() -> LogId {
+    LogId::new_term_index(3, 70_000)
+}
+
+fn vote() -> Vote {
+    Vote::new_committed(3, 2)
+}
+
+fn membership() -> Membership<u64, PeerNode> {
+    Membership::new(vec![[1].into()], BTreeMap::from([(1, peer())])).unwrap()
+}
+
+fn append() -> Append {
+    let payloads = [EntryPayload::Blank, EntryPayload::Normal(request()), EntryPayload::Membership(membership())];
+    let entries = payloads.into_iter().map(|payload| Entry { log_id: log_id(), payload });
+    AppendEntriesRequest {
+        vote: vote(),
+        prev_log_id: Some(log_id()),
+        entries: entries.collect(),
+        leader_commit: Some(log_id()),
+    }
+}
+
+fn outcome() -> Outcome {
+    Outcome { revision: Revision::new(9), reply: Reply::Removed { existed: true }, replayed: false }
+}
+
+fn meta() -> SnapshotMeta {
+    SnapshotMeta { last_log_id: Some(log_id()), last_membership: StoredMembership::new(Some(log_id()), membership()) }
+}
+
+fn newcomer() -> Newcomer {
+    Newcomer { nonce: 5, peer: peer(), expect: 3 }
+}
+
+fn offer() -> Offer {
+    let founders = vec![Founder { node: NodeId::new(1), nonce: 5, peer: peer() }];
+    Offer { cluster: ClusterId::new(6), founders }
+}
+
+fn vote_request() -> VoteRequest<crate::types::TypeConfig> {
+    let mut request = VoteRequest::new(vote(), Some(log_id()));
+    request.leadership_transfer = true;
+    request
+}
+
+/// Every persisted and every sent format.
+fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let mut samples = Vec::new();
+    let mut add = |name, encoded: Result<Vec<u8>, CodecError>| samples.push((name, encoded.unwrap()));
+    add("log-id", encode(Kind::LogId, &log_id()));
+    add("vote", encode(Kind::Vote, &vote()));
+    for (name, entry) in ["payload-blank", "payload-request", "payload-membership"].into_iter().zip(append().entries) {
+        add(name, encode(Kind::Payload, &entry.payload));
+    }
+    add("snapshot-header", encode(Kind::SnapshotHeader, &Header { cluster: ClusterId::new(6), meta: meta() }));
+    add("snapshot-trailer", encode(Kind::SnapshotTrailer, &Trailer { records: 4, digest: [8; 32] }));
+    let hello = Message::ClientHello {
+        magic: *b"ROLLCALL",
+        protocol_min: 1,
+        protocol_max: 1,
+        cluster: Some(ClusterId::new(6)),
+        from: Some(NodeId::new(2)),
+        target: Some(NodeId::new(1)),
+        purpose: Purpose::Snapshot,
+        nonce: [7; 32],
+    };
+    add("client-hello", encode(Kind::Handshake, &hello));
+    let hello = Message::ServerHello {
+        protocol_min: 1,
+        protocol_max: 1,
+        cluster: Some(ClusterId::new(6)),
+        node: Some(NodeId::new(1)),
+        nonce: [7; 32],
+    };
+    add("server-hello", encode(Kind::Handshake, &hello));
+    add("client-proof", encode(Kind::Handshake, &Message::ClientProof([7; 32])));
+    let verdict = Message::Verdict { refusal: Some(HandshakeRefusal::Target), proof: [7; 32] };
+    add("verdict", encode(Kind::Handshake, &verdict));
+    add("append", encode(Kind::Append, &append()));
+    let appended: [Appended; 3] =
+        [Ok(Some(log_id())), Err(StreamAppendError::Conflict(log_id())), Err(StreamAppendError::HigherVote(vote()))];
+    for (name, appended) in ["appended", "appended-conflict", "appended-higher-vote"].into_iter().zip(appended) {
+        add(name, encode(Kind::Appended, &appended));
+    }
+    let transfer = TransferLeaderRequest::new(vote(), 2, Some(log_id()));
+    let questions = [
+        ("ask-append", ControlRequest::Append(append())),
+        ("ask-vote", ControlRequest::Vote(vote_request())),
+        ("ask-pre-vote", ControlRequest::PreVote(vote_request())),
+        ("ask-transfer", ControlRequest::TransferLeader(transfer)),
+        ("ask-propose", ControlRequest::Propose(vec![request()])),
+        ("ask-read-index", ControlRequest::ReadIndex),
+        ("ask-learner", ControlRequest::Admin(AdminRequest::AddLearner { node: NodeId::new(101), peer: peer() })),
+        ("ask-promote", ControlRequest::Admin(AdminRequest::Promote { node: NodeId::new(101) })),
+        ("ask-remove", ControlRequest::Admin(AdminRequest::Remove { node: NodeId::new(101) })),
+        ("ask-lead", ControlRequest::Admin(AdminRequest::TransferLeader { to: NodeId::new(101) })),
+        ("ask-member", ControlRequest::AmIMember),
+    ];
+    for (name, question) in questions {
+        add(name, encode(Kind::ControlRequest, &question));
+    }
+    let vote_response = || VoteResponse::new(vote(), Some(log_id()), true);
+    let answers = [
+        ("reply-append", ControlReply::Append(AppendEntriesResponse::PartialSuccess(Some(log_id())))),
+        ("reply-vote", ControlReply::Vote(vote_response())),
+        ("reply-pre-vote", ControlReply::PreVote(vote_response())),
+        ("reply-transfer", ControlReply::TransferLeader(Ok(()))),
+        ("reply-proposed", ControlReply::Proposed(vec![Ok(outcome()), Err(ProposeRefusal::Unknown)])),
+        (
+            "reply-refused",
+            ControlReply::Proposed(vec![Ok(Outcome { reply: Reply::Refused(Refusal::SessionExpired), ..outcome() })]),
+        ),
+        ("reply-read-index", ControlReply::ReadIndex(Err(NotLeading::NoQuorum))),
+        ("reply-admin", ControlReply::Admin(Err(AdminRefusal::NotYet("wait".into())))),
+        ("reply-member", ControlReply::Membership(Some(false))),
+        ("reply-stopped", ControlReply::Stopped),
+    ];
+    for (name, answer) in answers {
+        add(name, encode(Kind::ControlReply, &answer));
+    }
+    add("transfer-begin", encode(Kind::Transfer, &Transfer::Begin { vote: vote(), meta: meta(), bytes: 9 }));
+    let chunk = Transfer::Chunk { crc: 1, bytes: bytes::Bytes::from_static(b"xy") };
+    add("transfer-chunk", encode(Kind::Transfer, &chunk));
+    add("transfer-end", encode(Kind::Transfer, &Transfer::End));
+    let transferred = [
+        ("transferred-ready", Transferred::Ready),
+        ("transferred-busy", Transferred::Busy),
+        ("transferred-refused", Transferred::Refused("no".into())),
+        ("transferred-installed", Transferred::Installed(SnapshotResponse::new(vote()))),
+    ];
+    for (name, transferred) in transferred {
+        add(name, encode(Kind::Transferred, &transferred));
+    }
+    let discoveries = [
+        ("describe", DiscoverRequest::Describe(newcomer())),
+        ("prepare", DiscoverRequest::Prepare(offer())),
+        ("commit", DiscoverRequest::Commit(offer())),
+        ("join", DiscoverRequest::Join(newcomer())),
+    ];
+    for (name, discovery) in discoveries {
+        add(name, encode(Kind::DiscoverRequest, &discovery));
+    }
+    let discovered = [
+        ("newcomer", DiscoverReply::Newcomer { newcomer: newcomer(), known: vec!["h:1".into()] }),
+        (
+            "member",
+            DiscoverReply::Member {
+                cluster: ClusterId::new(6),
+                leader: Some("h:1".into()),
+                founders: offer().founders,
+                members: vec!["h:1".into()],
+            },
+        ),
+        ("agreed", DiscoverReply::Agreed),
+        ("declined", DiscoverReply::Declined("no".into())),
+        ("joined", DiscoverReply::Joined { cluster: ClusterId::new(6), node: NodeId::new(101) }),
+        ("name-taken", DiscoverReply::NameTaken { node: NodeId::new(1) }),
+        ("not-leading", DiscoverReply::NotLeading { leader: None }),
+    ];
+    for (name, reply) in discovered {
+        add(name, encode(Kind::DiscoverReply, &reply));
+    }
+    samples
+}
+
+#[test]
+fn every_format_is_as_it_was() {
+    let mut present = String::new();
+    for (name, bytes) in samples() {
+        let digits = bytes.iter().fold(String::new(), |mut digits, byte| {
+            write!(digits, "{byte:02x}").unwrap();
+            digits
+        });
+        writeln!(present, "{name} {digits}").unwrap();
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/codec/golden.txt");
+    if std::env::var_os("ROLLCALL_BLESS").is_some() {
+        std::fs::write(&path, &present).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (golden, present) in golden.lines().zip(present.lines()) {
+        assert_eq!(golden, present);
+    }
+    assert_eq!(golden.lines().count(), present.lines().count());
+}
+
+#[test]
+fn what_is_written_reads_back() {
+    let bytes = encode(Kind::Append, &append()).unwrap();
+    let read: Append = decode(Kind::Append, &bytes).unwrap();
+    assert_eq!(encode(Kind::Append, &read).unwrap(), bytes);
+    assert_eq!(read.entries, append().entries);
+}
+
+#[test]
+fn another_version_kind_or_length_is_refused() {
+    let bytes = encode(Kind::LogId, &log_id()).unwrap();
+    let change = |at: usize, byte: u8| {
+        let mut changed = bytes.clone();
+        changed[at] = byte;
+        decode::<LogId>(Kind::LogId, &changed)
+    };
+    assert!(matches!(change(0, 2), Err(CodecError::Version(2))));
+    assert!(matches!(change(1, Kind::Vote as u8), Err(CodecError::Kind { found: 2, expected: 1 })));
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(matches!(decode::<LogId>(Kind::LogId, &longer), Err(CodecError::Trailing(1))));
+    assert!(matches!(decode::<LogId>(Kind::LogId, &bytes[..1]), Err(CodecError::Short(1))));
+    for cut in 2..bytes.len() {
+        assert!(matches!(decode::<LogId>(Kind::LogId, &bytes[..cut]), Err(CodecError::Malformed(_))), "cut at {cut}");
+    }
+}
+
+#[test]
+fn a_claim_of_a_huge_length_is_refused_without_allocating_it() {
+    // A list that claims 2^63 requests.
+    let mut bytes = vec![VERSION, Kind::ControlRequest as u8, 4, 253];
+    bytes.extend_from_slice(&(1_u64 << 63).to_le_bytes());
+    assert!(matches!(decode::<ControlRequest>(Kind::ControlRequest, &bytes), Err(CodecError::Malformed(_))));
+}
+
+#[test]
+fn decoding_arbitrary_bytes_never_panics() {
+    // Every sample, with every byte changed in a few ways.
+    for (name, sample) in samples() {
+        for at in 0..sample.len() {
+            for change in [0x01, 0x80, 0xFF] {
+                let mut bytes = sample.clone();
+                bytes[at] ^= change;
+                drop(decode::<ControlRequest>(Kind::ControlRequest, &bytes));
+                drop(decode::<Append>(Kind::Append, &bytes));
+                drop(decode::<DiscoverRequest>(Kind::DiscoverRequest, &bytes));
+                drop(decode::<Transfer>(Kind::Transfer, &bytes));
+                drop(decode::<Message>(Kind::Handshake, &bytes));
+                assert!(!name.is_empty());
+            }
+        }
+    }
+}

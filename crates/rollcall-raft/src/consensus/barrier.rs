@@ -1,0 +1,103 @@
+//! Read barriers: up to which entry must a node have applied to answer a read that begins now?
+//!
+//! The leader knows, once a majority has confirmed that it still leads (`ReadIndex`). One round is under way at a time, and
+//! all who come meanwhile share the next: a round that began before a read must not serve it. A follower asks the leader,
+//! once for all who wait on it. Leases are not used: a paused process would answer from the past.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ReadPolicy;
+use openraft::errors::{LinearizableReadError, RaftError};
+use rollcall_types::Revision;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Core;
+use super::propose::jitter;
+use crate::error::Error;
+use crate::transport::link::CallError;
+use crate::transport::message::{ControlReply, ControlRequest, NotLeading};
+
+/// Reads that wait for the next round; more wait to wait.
+pub(super) const WAITERS_MAX: usize = 4_096;
+/// Longest wait of one round.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pause before another attempt.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Someone who waits for a round.
+pub(crate) struct Waiter(oneshot::Sender<Result<u64, NotLeading>>);
+
+impl Core {
+    /// The revision that a read beginning now must see.
+    pub(super) async fn read_index(&self, deadline: Instant) -> Result<Revision, Error> {
+        let mut why = Error::NoLeader;
+        let attempts = async {
+            loop {
+                if self.has_stopped() {
+                    return Err(self.fatal(&openraft::errors::Fatal::Stopped));
+                }
+                match self.share_round().await {
+                    Ok(index) => return Ok(Revision::new(index)),
+                    Err(NotLeading::NoQuorum) => why = Error::NoQuorum,
+                    Err(NotLeading::NotLeader) => why = Error::NoLeader,
+                }
+                sleep(jitter(PAUSE)).await;
+            }
+        };
+        match timeout_at(deadline, attempts).await {
+            Ok(result) => result,
+            Err(_) => Err(why),
+        }
+    }
+
+    async fn share_round(&self) -> Result<u64, NotLeading> {
+        let (tx, rx) = oneshot::channel();
+        self.barriers.send(Waiter(tx)).await.map_err(|_| NotLeading::NotLeader)?;
+        rx.await.unwrap_or(Err(NotLeading::NotLeader))
+    }
+
+    /// For a follower that asks: only a leader may answer, or questions would go in circles.
+    pub(super) async fn read_index_for_peer(&self) -> Result<u64, NotLeading> {
+        if self.is_leader() { self.share_round().await } else { Err(NotLeading::NotLeader) }
+    }
+
+    async fn round(&self) -> Result<u64, NotLeading> {
+        let deadline = Instant::now() + ROUND_TIMEOUT;
+        let leader = self.wait_for_leader(deadline).await.ok_or(NotLeading::NotLeader)?;
+        if leader == self.node {
+            let read = timeout_at(deadline, self.raft.get_read_log_id(ReadPolicy::ReadIndex)).await;
+            return match read.map_err(|_| NotLeading::NoQuorum)? {
+                Ok((read_log_id, _)) => Ok(read_log_id.index()),
+                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(NotLeading::NoQuorum),
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) | RaftError::Fatal(_)) => {
+                    Err(NotLeading::NotLeader)
+                }
+            };
+        }
+        let link = self.link(leader).ok_or(NotLeading::NotLeader)?;
+        let reply = tokio::select! {
+            reply = link.call(&ControlRequest::ReadIndex, deadline) => reply,
+            () = self.leader_changed(leader) => Err(CallError::Lost),
+        };
+        match reply {
+            Ok(ControlReply::ReadIndex(result)) => result,
+            Ok(_) => Err(NotLeading::NotLeader),
+            Err(CallError::Timeout) => Err(NotLeading::NoQuorum),
+            Err(_) => Err(NotLeading::NotLeader),
+        }
+    }
+}
+
+/// Runs rounds until the node stops.
+pub(super) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Waiter>) {
+    let mut waiters = Vec::new();
+    while queue.recv_many(&mut waiters, WAITERS_MAX).await > 0 {
+        let result = core.round().await;
+        for Waiter(tx) in waiters.drain(..) {
+            // A reader that is gone does not wait any more.
+            let _ = tx.send(result);
+        }
+    }
+}

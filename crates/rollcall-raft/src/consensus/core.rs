@@ -1,0 +1,180 @@
+//! What the parts of a running node share, and what it answers its peers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openraft::alias::WatchReceiverOf;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::Fatal;
+use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
+use rollcall_catalog::Catalog;
+use rollcall_types::{ClusterId, NodeId, NodeName};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+
+use super::RaftStatus;
+use super::barrier::Waiter;
+use super::propose::Forward;
+use super::session::Session;
+use crate::error::Error;
+use crate::identity::DataDir;
+use crate::snapshot::SnapshotStore;
+use crate::state_machine::View;
+use crate::transport::hub::Hub;
+use crate::transport::link::{Link, Links};
+use crate::transport::message::{ControlReply, ControlRequest};
+use crate::types::{PeerNode, Raft, TypeConfig};
+
+/// A running node.
+pub(crate) struct Core {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) raft: Raft,
+    pub(crate) node: NodeId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) name: NodeName,
+    pub(crate) view: Arc<View>,
+    pub(crate) snapshots: Arc<SnapshotStore>,
+    pub(crate) links: Arc<Links>,
+    /// One snapshot is received at a time.
+    pub(crate) snapshot_slot: Semaphore,
+    /// Role, term, leader and membership; changes at once.
+    pub(super) server: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+    /// Positions in the log.
+    pub(super) data: WatchReceiverOf<TypeConfig, RaftDataMetrics<TypeConfig>>,
+    pub(super) status: watch::Sender<RaftStatus>,
+    pub(super) session: Mutex<Session>,
+    pub(super) proposals: Semaphore,
+    pub(super) forwards: mpsc::Sender<Forward>,
+    pub(super) barriers: mpsc::Sender<Waiter>,
+    pub(super) is_removed: AtomicBool,
+    pub(super) has_caught_up: AtomicBool,
+    pub(super) has_stopped: AtomicBool,
+    /// Milliseconds from `started` to the last message of a leader, plus one; 0 before the first.
+    pub(super) contact: AtomicU64,
+    pub(super) started: Instant,
+    pub(super) data_dir: Mutex<Option<DataDir>>,
+}
+
+impl Core {
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.view.catalog()
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.leader() == Some(self.node)
+    }
+
+    /// The leader as this node knows it.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.server.borrow_watched().current_leader.map(NodeId::new)
+    }
+
+    /// How a member is reached.
+    pub(crate) fn member(&self, node: NodeId) -> Option<PeerNode> {
+        self.server.borrow_watched().membership_config.get_node(&node.get()).cloned()
+    }
+
+    /// The link to a member.
+    pub(crate) fn link(&self, node: NodeId) -> Option<Arc<Link>> {
+        self.links.find(node).or_else(|| {
+            let peer = self.member(node)?;
+            Some(self.links.get(&self.hub, node, &peer.peer_addr))
+        })
+    }
+
+    /// The voter that is best to lead after this node: the one whose log is longest.
+    pub(crate) fn successor(&self) -> Option<NodeId> {
+        let data = self.data.borrow_watched();
+        let server = self.server.borrow_watched();
+        let replication = data.replication.as_ref()?;
+        let voters = server.membership_config.voter_ids().filter(|voter| *voter != self.node.get());
+        voters.max_by_key(|voter| replication.get(voter).copied().flatten()).map(NodeId::new)
+    }
+
+    /// Notes that the leader was heard.
+    pub(crate) fn note_contact(&self, from: NodeId) {
+        if self.leader() == Some(from) {
+            let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
+            self.contact.store(millis + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Time since the leader was last heard.
+    pub(super) fn contact_age(&self) -> Option<Duration> {
+        let at = self.contact.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.started.elapsed().saturating_sub(Duration::from_millis(at)))
+    }
+
+    /// Whether openraft has stopped, for whatever reason.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::Relaxed)
+    }
+
+    /// The error of a node whose openraft has stopped.
+    pub(crate) fn fatal(&self, fatal: &Fatal<TypeConfig>) -> Error {
+        match fatal {
+            Fatal::Stopped if self.hub.shutdown.is_cancelled() => Error::ShuttingDown,
+            Fatal::Stopped => match &self.raft.metrics().borrow_watched().running_state {
+                Err(Fatal::Stopped) | Ok(()) => Error::ShuttingDown,
+                Err(reason) => Error::StorageFailed(reason.to_string()),
+            },
+            Fatal::StorageError(error) => Error::StorageFailed(error.to_string()),
+            Fatal::Panicked => Error::StorageFailed("the log panicked".to_owned()),
+        }
+    }
+
+    pub(super) fn is_caught_up(&self) -> bool {
+        if self.has_caught_up.load(Ordering::Relaxed) {
+            return true;
+        }
+        let committed = {
+            let data = self.data.borrow_watched();
+            data.cluster_committed.max(data.local_committed).map(|id| id.index)
+        };
+        let applied = self.catalog().revision().get();
+        let is_heard = self.is_leader() || (self.leader().is_some() && self.contact_age().is_some());
+        let reached = is_heard && committed.is_some_and(|committed| applied >= committed);
+        if reached {
+            self.has_caught_up.store(true, Ordering::Relaxed);
+        }
+        reached
+    }
+
+    pub(super) fn release_data_dir(&self) {
+        self.data_dir.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    }
+
+    /// Answers a request of a peer on the control connection.
+    pub(crate) async fn handle_control(self: &Arc<Self>, from: NodeId, request: ControlRequest) -> ControlReply {
+        match request {
+            ControlRequest::Append(append) => match self.raft.append_entries(append).await {
+                Ok(response) => {
+                    if response.is_success() {
+                        self.note_contact(from);
+                    }
+                    ControlReply::Append(response)
+                }
+                Err(_) => ControlReply::Stopped,
+            },
+            ControlRequest::Vote(vote) => {
+                self.raft.vote(vote).await.map_or(ControlReply::Stopped, ControlReply::Vote)
+            }
+            ControlRequest::PreVote(vote) => {
+                self.raft.pre_vote(vote).await.map_or(ControlReply::Stopped, ControlReply::PreVote)
+            }
+            ControlRequest::TransferLeader(transfer) => {
+                let handled = self.raft.handle_transfer_leader(transfer).await;
+                handled.map_or(ControlReply::Stopped, ControlReply::TransferLeader)
+            }
+            ControlRequest::Propose(requests) => ControlReply::Proposed(self.propose_batch(requests).await),
+            ControlRequest::ReadIndex => ControlReply::ReadIndex(self.read_index_for_peer().await),
+            ControlRequest::Admin(request) => ControlReply::Admin(self.administer(request).await),
+            ControlRequest::AmIMember => {
+                let server = self.server.borrow_watched();
+                let is_member = server.committed_membership_config.get_node(&from.get()).is_some();
+                ControlReply::Membership(server.current_leader.map(|_| is_member))
+            }
+        }
+    }
+}

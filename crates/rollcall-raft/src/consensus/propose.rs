@@ -1,0 +1,333 @@
+//! Writes: to the log here when this node leads, else to the leader, many in one message when they queue up.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
+use rollcall_catalog::{Command, Outcome, Refusal, Reply, Request, RequestId};
+use rollcall_types::{NodeId, UnixMillis};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::Core;
+use crate::codec;
+use crate::error::Error;
+use crate::metrics;
+use crate::transport::link::CallError;
+use crate::transport::message::{ControlReply, ControlRequest, NotLeading, ProposeRefusal};
+
+/// Writes under way on one node, its own and forwarded ones alike; beyond it they are refused. Below the number of
+/// answers that the catalogue keeps for one session.
+pub(super) const PROPOSALS_MAX: usize = 8_192;
+/// Writes in one message to the leader.
+const BATCH_MAX: usize = 256;
+/// Encoded bytes in one message to the leader, unless one write alone is larger.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+/// Messages with writes under way to the leader. Few, so that writes gather in a message when they come fast.
+const BATCHES_UNDER_WAY: usize = 4;
+/// Longest wait for the leader's answer to a message; callers have earlier deadlines of their own.
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Largest value of a key. All other parts of a request are bounded by their types.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+/// Pause before another attempt, half of it at random.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A write on its way to the leader.
+pub(crate) struct Forward {
+    request: Request,
+    reply: oneshot::Sender<Attempt>,
+}
+
+/// What one attempt came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Attempt {
+    Done(Outcome),
+    NotAccepted(NotLeading),
+    /// It may have been accepted.
+    Unknown,
+    TooLarge,
+    Overloaded,
+}
+
+impl From<Result<Outcome, ProposeRefusal>> for Attempt {
+    fn from(result: Result<Outcome, ProposeRefusal>) -> Self {
+        match result {
+            Ok(outcome) => Self::Done(outcome),
+            Err(ProposeRefusal::NotAccepted(why)) => Self::NotAccepted(why),
+            Err(ProposeRefusal::Unknown) => Self::Unknown,
+            Err(ProposeRefusal::TooLarge) => Self::TooLarge,
+            Err(ProposeRefusal::Overloaded) => Self::Overloaded,
+        }
+    }
+}
+
+/// A random part of `pause` and half of it.
+pub(crate) fn jitter(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+}
+
+fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn is_too_large(request: &Request) -> bool {
+    matches!(&request.command, Command::KvPut { value, .. } if value.len() > VALUE_BYTES_MAX)
+}
+
+fn not_leading(forward: &ForwardToLeader<crate::types::TypeConfig>) -> NotLeading {
+    match forward.reason {
+        ForwardReason::LeaseExpired => NotLeading::NoQuorum,
+        _ => NotLeading::NotLeader,
+    }
+}
+
+fn refusal(error: &ClientWriteError<crate::types::TypeConfig>) -> ProposeRefusal {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => ProposeRefusal::NotAccepted(not_leading(forward)),
+        ClientWriteError::LogEntryDiscarded(_) => ProposeRefusal::Unknown,
+        // Not for plain writes.
+        ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => ProposeRefusal::Unknown,
+    }
+}
+
+/// Gives a request of this process's session back when its caller has an answer, or waits no more.
+struct Ticket<'a> {
+    core: &'a Core,
+    id: RequestId,
+    is_answered: bool,
+}
+
+impl<'a> Ticket<'a> {
+    fn draw(core: &'a Core) -> Self {
+        let id = core.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).begin();
+        Self { core, id, is_answered: false }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let mut session = self.core.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        session.end(&self.id, self.is_answered);
+    }
+}
+
+impl Core {
+    /// See [`super::Consensus::propose`].
+    pub(super) async fn propose(&self, mut request: Request, deadline: Instant) -> Result<Outcome, Error> {
+        if is_too_large(&request) {
+            return Err(Error::TooLarge);
+        }
+        let _place = self.proposals.try_acquire().map_err(|_| Error::Overloaded)?;
+        if request.id.is_some() {
+            return self.attempt_until(&request, deadline).await.0;
+        }
+        loop {
+            let mut ticket = Ticket::draw(self);
+            request.id = Some(ticket.id.clone());
+            let (result, is_unknown) = self.attempt_until(&request, deadline).await;
+            match result {
+                // The catalogue has forgotten our session, so it did not do the request, unless an earlier attempt did.
+                Ok(Outcome { reply: Reply::Refused(Refusal::SessionExpired), .. }) if is_unknown => {
+                    return Err(Error::Timeout { outcome_unknown: true });
+                }
+                Ok(Outcome { reply: Reply::Refused(Refusal::SessionExpired), .. }) => {
+                    self.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).renew(&ticket.id);
+                }
+                result => {
+                    ticket.is_answered = result.is_ok();
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Tries until there is an outcome or the deadline passes. Also says whether some attempt may have gone through.
+    async fn attempt_until(&self, request: &Request, deadline: Instant) -> (Result<Outcome, Error>, bool) {
+        let mut is_unknown = false;
+        let mut server = self.server.clone();
+        let mut why = Error::NoLeader;
+        loop {
+            server.borrow_and_update();
+            let attempt = match self.leader() {
+                None => None,
+                Some(leader) if leader == self.node => {
+                    let write = self.raft.client_write(request.clone_at(now()));
+                    match timeout_at(deadline, write).await {
+                        Err(_) => return (Err(Error::Timeout { outcome_unknown: true }), true),
+                        Ok(Ok(written)) => match written.data {
+                            Some(outcome) => Some(Attempt::Done(outcome)),
+                            None => Some(Attempt::Unknown),
+                        },
+                        Ok(Err(RaftError::APIError(error))) => Some(Attempt::from(Err(refusal(&error)))),
+                        Ok(Err(RaftError::Fatal(fatal))) => return (Err(self.fatal(&fatal)), true),
+                    }
+                }
+                Some(_) => match timeout_at(deadline, self.forward(request.clone())).await {
+                    Err(_) => return (Err(Error::Timeout { outcome_unknown: true }), true),
+                    Ok(attempt) => Some(attempt),
+                },
+            };
+            if self.has_stopped() {
+                let stopped = self.fatal(&openraft::errors::Fatal::Stopped);
+                return (Err(stopped), is_unknown);
+            }
+            match attempt {
+                Some(Attempt::Done(outcome)) => return (Ok(outcome), is_unknown),
+                Some(Attempt::TooLarge) => return (Err(Error::TooLarge), is_unknown),
+                Some(Attempt::Unknown) => is_unknown = true,
+                Some(Attempt::NotAccepted(NotLeading::NoQuorum)) => why = Error::NoQuorum,
+                Some(Attempt::NotAccepted(NotLeading::NotLeader)) => why = Error::NoLeader,
+                Some(Attempt::Overloaded) => why = Error::Overloaded,
+                None => {}
+            }
+            // A change of leader is the best time for another attempt; else a little later.
+            let pause = Instant::now() + jitter(PAUSE);
+            if pause >= deadline {
+                let why = if is_unknown { Error::Timeout { outcome_unknown: true } } else { why };
+                return (Err(why), is_unknown);
+            }
+            let changed = timeout_at(pause, server.changed()).await;
+            if matches!(changed, Ok(Err(_))) {
+                return (Err(Error::ShuttingDown), is_unknown);
+            }
+        }
+    }
+
+    async fn forward(&self, request: Request) -> Attempt {
+        let (reply, answer) = oneshot::channel();
+        if self.forwards.send(Forward { request, reply }).await.is_err() {
+            return Attempt::NotAccepted(NotLeading::NotLeader);
+        }
+        answer.await.unwrap_or(Attempt::Unknown)
+    }
+
+    /// Proposes what another node forwarded, in its order.
+    pub(super) async fn propose_batch(&self, requests: Vec<Request>) -> Vec<Result<Outcome, ProposeRefusal>> {
+        let count = requests.len();
+        let all = |refusal| vec![Err(refusal); count];
+        if requests.iter().any(is_too_large) {
+            return all(ProposeRefusal::TooLarge);
+        }
+        let Ok(_places) = self.proposals.try_acquire_many(count as u32) else {
+            return all(ProposeRefusal::Overloaded);
+        };
+        let at = now();
+        let requests = requests.into_iter().map(|request| Request { at, ..request });
+        let Ok(mut results) = self.raft.client_write_many(requests).await else {
+            return all(ProposeRefusal::Unknown);
+        };
+        let mut outcomes = Vec::with_capacity(count);
+        while let Some(result) = results.next().await {
+            outcomes.push(match result {
+                Ok(Ok(written)) => written.response.ok_or(ProposeRefusal::Unknown),
+                Ok(Err(error)) => Err(refusal(&error)),
+                Err(_) => Err(ProposeRefusal::Unknown),
+            });
+        }
+        outcomes.resize(count, Err(ProposeRefusal::Unknown));
+        outcomes
+    }
+}
+
+trait CloneAt {
+    fn clone_at(&self, at: UnixMillis) -> Self;
+}
+
+impl CloneAt for Request {
+    fn clone_at(&self, at: UnixMillis) -> Self {
+        Self { at, ..self.clone() }
+    }
+}
+
+/// Passes writes to the leader, in batches, until the node stops.
+pub(super) async fn forward_all(core: Arc<Core>, mut queue: mpsc::Receiver<Forward>) {
+    let places = Arc::new(Semaphore::new(BATCHES_UNDER_WAY));
+    let mut carried = None;
+    let mut scratch = Vec::new();
+    while let Ok(place) = places.clone().acquire_owned().await {
+        let first = match carried.take() {
+            Some(first) => first,
+            None => match queue.recv().await {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        let mut bytes = 0;
+        let mut batch = Vec::new();
+        let mut next = Some(first);
+        while let Some(forward) = next {
+            scratch.clear();
+            // One that has no encoding fails the whole message below; by construction there is none.
+            bytes += codec::append_body(&mut scratch, &forward.request).unwrap_or(0);
+            if bytes > BATCH_BYTES_MAX && !batch.is_empty() {
+                carried = Some(forward);
+                break;
+            }
+            batch.push(forward);
+            next = if batch.len() < BATCH_MAX { queue.try_recv().ok() } else { None };
+        }
+        metrics::proposals_waiting(queue.len());
+        let core_of_batch = core.clone();
+        core.hub.tasks.spawn(async move {
+            let _place = place;
+            let (requests, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|f| (f.request, f.reply)).unzip();
+            let attempts = core_of_batch.send_batch(requests).await;
+            for (reply, attempt) in replies.into_iter().zip(attempts) {
+                // A caller that is gone does not wait any more.
+                drop(reply.send(attempt));
+            }
+        });
+    }
+}
+
+impl Core {
+    async fn send_batch(&self, requests: Vec<Request>) -> Vec<Attempt> {
+        let count = requests.len();
+        let Some(leader) = self.leader().filter(|leader| *leader != self.node) else {
+            return vec![Attempt::NotAccepted(NotLeading::NotLeader); count];
+        };
+        let Some(link) = self.link(leader) else { return vec![Attempt::NotAccepted(NotLeading::NotLeader); count] };
+        let request = ControlRequest::Propose(requests);
+        let deadline = Instant::now() + FORWARD_TIMEOUT;
+        let reply = tokio::select! {
+            reply = link.call(&request, deadline) => reply,
+            // It will not answer, or not as leader; the next one may.
+            () = self.leader_changed(leader) => Err(CallError::Lost),
+        };
+        match reply {
+            Ok(ControlReply::Proposed(results)) if results.len() == count => {
+                results.into_iter().map(Attempt::from).collect()
+            }
+            Ok(_) | Err(CallError::Lost | CallError::Timeout) => vec![Attempt::Unknown; count],
+            Err(CallError::NotConnected) => vec![Attempt::NotAccepted(NotLeading::NotLeader); count],
+            Err(CallError::TooLarge) => vec![Attempt::TooLarge; count],
+        }
+    }
+
+    /// Ends when `leader` does not lead any more, as far as this node knows.
+    pub(super) async fn leader_changed(&self, leader: NodeId) {
+        let mut server = self.server.clone();
+        while server.borrow_and_update().current_leader == Some(leader.get()) {
+            if server.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a leader until `deadline`.
+    pub(super) async fn wait_for_leader(&self, deadline: Instant) -> Option<NodeId> {
+        let mut server = self.server.clone();
+        loop {
+            if let Some(leader) = server.borrow_and_update().current_leader {
+                return Some(NodeId::new(leader));
+            }
+            tokio::select! {
+                changed = server.changed() => changed.ok()?,
+                () = sleep_until(deadline) => return None,
+            }
+        }
+    }
+}

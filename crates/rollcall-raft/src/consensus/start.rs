@@ -1,0 +1,314 @@
+//! From a data directory to a running node.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use rollcall_catalog::Command;
+use rollcall_types::NodeId;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::DropGuard;
+use tracing::{info, warn};
+
+use super::barrier::{self, WAITERS_MAX};
+use super::propose::{self, PROPOSALS_MAX, jitter};
+use super::session::Session;
+use super::{Core, Options, RaftStatus, Role, failover, status};
+use crate::bootstrap::{self, Discovery};
+use crate::error::Error;
+use crate::identity::{DataDir, Identity, Member};
+use crate::log_store::LogStore;
+use crate::snapshot::{self, Header};
+use crate::state_machine::StateMachine;
+use crate::transport::handshake::{Secret, Who};
+use crate::transport::hub::Hub;
+use crate::transport::link::Links;
+use crate::transport::message::{AdminRequest, Newcomer};
+use crate::transport::network::Networks;
+use crate::transport::server;
+use crate::types::{LogId, Membership, Raft, SnapshotMeta, StoredMembership, Vote};
+
+/// Between attempts of a learner to get its vote.
+const PROMOTE_PAUSE: Duration = Duration::from_millis(100);
+/// Longest wait of one such attempt.
+const PROMOTE_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
+    options.validate()?;
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let identity = data_dir.identity(&options.peer.name)?;
+    if identity.member.is_some() && options.restore_from.is_some() {
+        return Err(Error::Options(format!(
+            "a snapshot is restored into a new cluster only, and {} belongs to one already",
+            data_dir.root().display()
+        )));
+    }
+    let newcomer = Newcomer {
+        nonce: identity.nonce,
+        peer: options.peer.clone(),
+        expect: options.bootstrap_expect.unwrap_or(0),
+    };
+    let who = Who { member: identity.member.as_ref().map(|member| (member.cluster, member.node)) };
+    let (discovery, offers) = Discovery::new(newcomer.clone(), identity.member.as_ref());
+    let (hub, hints) = Hub::new(Secret::new(&options.secret), who, discovery);
+    // Whatever fails from here on, or when the caller gives up, the listener and all tasks stop.
+    let guard = hub.shutdown.clone().drop_guard();
+    hub.tasks.spawn(server::run(options.listener, hub.clone()));
+
+    // The state is read while the log is: a large one is half of the time it takes to start.
+    let machine = identity.member.as_ref().map(|member| open_machine(&data_dir, member));
+    let log = blocking({
+        let path = data_dir.log();
+        move || LogStore::open(&path)
+    });
+    let log = log.await?;
+    let member = match identity.member.clone() {
+        Some(member) => member,
+        None => {
+            if !log.is_pristine() {
+                return Err(Error::DataDir {
+                    path: data_dir.root().to_owned(),
+                    problem: "founding a cluster here did not end; empty the directory and try again".to_owned(),
+                });
+            }
+            let mut search = bootstrap::Search { hub: &hub, newcomer, join: &options.join, offers };
+            let found = search.run().await?;
+            let prepare = |member: &Member| match &options.restore_from {
+                Some(path) if member.initializer => restore(path, &data_dir, &log, member),
+                _ => Ok(()),
+            };
+            adopt(&data_dir, &identity, found, prepare)?
+        }
+    };
+    hub.who.store(Arc::new(Who { member: Some((member.cluster, member.node)) }));
+    hub.discovery.note_member(&member);
+    let machine = match machine {
+        Some(machine) => machine.await?,
+        None => open_machine(&data_dir, &member).await?,
+    };
+    run(options.timers, hub, guard, hints, data_dir, member, options.peer.observer, log, machine).await
+}
+
+/// Makes the node a member, durably, and tells whoever waits for that.
+fn adopt(
+    data_dir: &DataDir,
+    identity: &Identity,
+    found: bootstrap::Found,
+    prepare: impl FnOnce(&Member) -> Result<(), Error>,
+) -> Result<Member, Error> {
+    prepare(&found.member)?;
+    let identity = Identity { member: Some(found.member.clone()), ..identity.clone() };
+    data_dir.save(&identity)?;
+    info!(
+        node.id = %found.member.node,
+        "'{}' is node {} of cluster {}", identity.name, found.member.node, found.member.cluster
+    );
+    if let Some(agreed) = found.agreed {
+        // An initializer that is gone asks again.
+        let _ = agreed.send(());
+    }
+    Ok(found.member)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::Io { what: "opening the data directory".to_owned(), source: error.into() })?
+}
+
+fn open_machine(
+    data_dir: &DataDir,
+    member: &Member,
+) -> impl Future<Output = Result<StateMachine, Error>> + Send + use<> {
+    let (path, cluster) = (data_dir.snapshots(), member.cluster);
+    let opening = tokio::task::spawn_blocking(move || StateMachine::open(&path, cluster));
+    async move {
+        let opened = opening.await;
+        opened.map_err(|error| Error::Io { what: "opening the snapshots".to_owned(), source: error.into() })?
+    }
+}
+
+/// Lays the state of a snapshot under an empty log, as if this cluster had come that far.
+fn restore(path: &Path, data_dir: &DataDir, log: &LogStore, member: &Member) -> Result<(), Error> {
+    let (_, catalog, info) = snapshot::load(path)?;
+    let last = LogId::new_term_index(info.term.max(1), info.index.max(1));
+    let voters = member.founders.iter().map(|founder| founder.node.get()).collect();
+    let nodes = founders(member);
+    let membership = Membership::new(vec![voters], nodes).map_err(|error| Error::Options(error.to_string()))?;
+    let meta = SnapshotMeta { last_log_id: Some(last), last_membership: StoredMembership::new(Some(last), membership) };
+    let header = Header { cluster: member.cluster, meta };
+    let dir = data_dir.snapshots();
+    std::fs::create_dir_all(&dir).map_err(Error::io(format!("cannot make {}", dir.display())))?;
+    let name = format!("snapshot-{:020}-{:020}.snap", last.index, last.leader_id.term);
+    snapshot::write(&dir.join(name), &header, &catalog)?;
+    log.begin_after(last, Vote::new(last.leader_id.term, member.node.get()))
+        .map_err(Error::io("cannot begin the log after the snapshot"))?;
+    info!(raft.index = info.index, "restored {} records from {}", info.records, path.display());
+    Ok(())
+}
+
+fn founders(member: &Member) -> BTreeMap<u64, crate::PeerNode> {
+    member.founders.iter().map(|founder| (founder.node.get(), founder.peer.clone())).collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a node meet here, once")]
+async fn run(
+    timers: super::Timers,
+    hub: Arc<Hub>,
+    guard: DropGuard,
+    hints: mpsc::Receiver<NodeId>,
+    data_dir: DataDir,
+    member: Member,
+    is_observer: bool,
+    log: LogStore,
+    machine: StateMachine,
+) -> Result<Arc<Core>, Error> {
+    check_reach(&log, &machine, &data_dir)?;
+    let config = timers.config(member.cluster.to_string())?;
+    let links = Arc::new(Links::default());
+    let (view, snapshots) = (machine.view(), machine.snapshots());
+    let networks = Networks { hub: hub.clone(), links: links.clone() };
+    let raft = Raft::new(member.node.get(), config, networks, log, machine).await;
+    let raft = raft.map_err(|fatal| Error::StorageFailed(fatal.to_string()))?;
+
+    let (forwards, forward_queue) = mpsc::channel(PROPOSALS_MAX);
+    let (barriers, barrier_queue) = mpsc::channel(WAITERS_MAX);
+    let name = hub.discovery.name().clone();
+    let core = Arc::new(Core {
+        node: member.node,
+        cluster: member.cluster,
+        name,
+        view,
+        snapshots,
+        links,
+        snapshot_slot: Semaphore::new(1),
+        server: raft.server_metrics(),
+        data: raft.data_metrics(),
+        status: watch::Sender::new(empty_status(&member)),
+        session: Mutex::new(Session::new(member.node)),
+        proposals: Semaphore::new(PROPOSALS_MAX),
+        forwards,
+        barriers,
+        is_removed: AtomicBool::new(false),
+        has_caught_up: AtomicBool::new(false),
+        has_stopped: AtomicBool::new(false),
+        contact: AtomicU64::new(0),
+        started: Instant::now(),
+        data_dir: Mutex::new(Some(data_dir)),
+        raft,
+        hub: hub.clone(),
+    });
+    hub.core.store(Some(core.clone()));
+    spawn(&core, status::follow(core.clone()));
+    spawn(&core, status::watch_removal(core.clone()));
+    spawn(&core, propose::forward_all(core.clone(), forward_queue));
+    spawn(&core, barrier::run(core.clone(), barrier_queue));
+    spawn(&core, failover::run(core.clone(), hints));
+    if member.initializer {
+        spawn(&core, bootstrap::call_founders(hub.clone(), member.clone()));
+        initialize(&core, &member).await?;
+    } else if !is_observer {
+        spawn(&core, seek_vote(core.clone()));
+    }
+    // From here on `Consensus::shutdown` stops the node, not the end of this function.
+    guard.disarm();
+    Ok(core)
+}
+
+fn spawn(core: &Arc<Core>, task: impl Future<Output = ()> + Send + 'static) {
+    let shutdown = core.hub.shutdown.clone();
+    core.hub.tasks.spawn(async move {
+        shutdown.run_until_cancelled(task).await;
+    });
+}
+
+fn empty_status(member: &Member) -> RaftStatus {
+    RaftStatus {
+        cluster_id: member.cluster,
+        node: member.node,
+        role: Role::Learner,
+        term: 0,
+        leader: None,
+        last_log_index: 0,
+        commit_index: 0,
+        applied_index: 0,
+        snapshot_index: 0,
+        purged_index: 0,
+        voters: BTreeMap::new(),
+        learners: BTreeMap::new(),
+        followers: Vec::new(),
+        contact_age: None,
+        is_removed: false,
+    }
+}
+
+/// The log must reach back to the state: entries between them would be lost for good.
+fn check_reach(log: &LogStore, machine: &StateMachine, data_dir: &DataDir) -> Result<(), Error> {
+    let purged = log.purged();
+    if purged <= machine.last_applied() {
+        return Ok(());
+    }
+    let [purged, applied] = [purged, machine.last_applied()].map(|id| id.map_or(0, |id| id.index));
+    Err(Error::DataDir {
+        path: data_dir.snapshots(),
+        problem: format!(
+            "the newest usable snapshot ends at {applied}, but the log begins after {purged}; move the data directory away, \
+             remove this node from the cluster, and join again as a new node"
+        ),
+    })
+}
+
+/// Founds the cluster, or goes on founding it after a crash.
+async fn initialize(core: &Arc<Core>, member: &Member) -> Result<(), Error> {
+    let is_initialized = core.raft.is_initialized().await.map_err(|fatal| core.fatal(&fatal))?;
+    if !is_initialized {
+        if let Err(error) = core.raft.initialize(founders(member)).await {
+            // Another founder's vote may come first only if the log has entries already, which is as good.
+            warn!(error = %error, "founding the cluster: {error}");
+        }
+    }
+    let core = core.clone();
+    let founded: Vec<_> = member.founders.iter().map(|founder| founder.node).collect();
+    spawn(&core.clone(), async move { forget_strangers(&core, &founded).await });
+    Ok(())
+}
+
+/// A restored catalogue knows the nodes of the cluster it comes from; their names must be free here.
+async fn forget_strangers(core: &Core, founded: &[NodeId]) {
+    let mut server = core.server.clone();
+    while server.borrow_and_update().current_leader != Some(core.node.get()) {
+        if server.changed().await.is_err() {
+            return;
+        }
+    }
+    let catalog = core.catalog();
+    let strangers = catalog.nodes().map(|(node, _)| *node).filter(|node| core.member(*node).is_none());
+    for node in strangers.filter(|node| !founded.contains(node)).collect::<Vec<_>>() {
+        if core.command(Command::ForgetNode { node }).await.is_err() {
+            warn!(peer.id = %node, "the name of node {node} of the restored cluster is not free yet");
+        }
+    }
+}
+
+/// Asks for a vote until this node has one.
+async fn seek_vote(core: Arc<Core>) {
+    loop {
+        let is_voter = core.server.borrow_watched().membership_config.voter_ids().any(|voter| voter == core.node.get());
+        if is_voter {
+            return;
+        }
+        if core.is_caught_up() {
+            let deadline = Instant::now() + PROMOTE_TIMEOUT;
+            match core.admin(AdminRequest::Promote { node: core.node }, deadline).await {
+                Ok(()) => return,
+                Err(Error::NotAMember(_) | Error::Removed) => return core.note_removed(),
+                // The leader says why on its side; here it is a matter of time.
+                Err(_) => {}
+            }
+        }
+        sleep(jitter(PROMOTE_PAUSE)).await;
+    }
+}

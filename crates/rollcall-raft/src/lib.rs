@@ -1,0 +1,32 @@
+//! Consensus of a Rollcall cluster: a replicated log, the catalogue that follows from it, and the nodes that hold both.
+//!
+//! [`Consensus`] is the whole interface: propose a request, pass a read barrier, look at the catalogue, change who is a
+//! member. Behind it lie openraft and raft-log, which nothing outside this crate names.
+//!
+//! ```text
+//! Consensus ── propose ──► openraft ──► log_store   votes and entries, one file sequence, fdatasync before "done"
+//!     │                       │  └────► transport   three authenticated connections to each peer
+//!     └── catalog() ◄── state_machine ◄─ committed entries, in batches; snapshots to files
+//! bootstrap   nodes find each other, found one cluster or join one        identity   who a data directory is
+//! ```
+//!
+//! Limits: one Raft group holds everything; a write costs one `fdatasync` on a majority, shared by all writes that come
+//! within 50 µs; peer traffic is authenticated, not encrypted.
+
+mod bootstrap;
+mod codec;
+mod consensus;
+mod error;
+mod identity;
+mod log_store;
+mod metrics;
+pub mod snapshot;
+mod state_machine;
+mod transport;
+mod types;
+
+pub use codec::CodecError;
+pub use consensus::{Consensus, FollowerStatus, Options, RaftStatus, Role, Timers};
+pub use error::{Error, Retry, SnapshotError};
+pub use metrics::describe as describe_metrics;
+pub use types::PeerNode;

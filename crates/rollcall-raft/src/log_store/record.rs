@@ -1,0 +1,154 @@
+//! What raft-log stores for us, and how it becomes bytes: a length, then the encoding of [`crate::codec`].
+
+use std::cell::RefCell;
+use std::io::{self, Read, Write};
+
+use openraft::storage::IOFlushed;
+use raft_log::codeq::{Decode, Encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{self, Kind};
+use crate::types::{LogId, Payload, TypeConfig, Vote};
+
+/// A value of the log that has a kind of its own.
+pub(crate) trait Recorded: Serialize + DeserializeOwned {
+    const KIND: Kind;
+}
+
+impl Recorded for LogId {
+    const KIND: Kind = Kind::LogId;
+}
+
+impl Recorded for Vote {
+    const KIND: Kind = Kind::Vote;
+}
+
+/// A log id or a vote as raft-log wants it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Record<T>(pub(crate) T);
+
+/// The payload of an entry with its encoded length, by which caches and messages are bounded.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordPayload {
+    pub(crate) value: Payload,
+    pub(crate) encoded_len: u32,
+}
+
+thread_local! {
+    /// Encoding happens on few threads, many times a millisecond; the buffer spares an allocation each.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer larger than this is not kept.
+const BUFFER_KEPT_BYTES: usize = 1 << 20;
+
+fn with_encoded<T: Serialize, R>(kind: Kind, value: &T, use_bytes: impl FnOnce(&[u8]) -> R) -> io::Result<R> {
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        codec::encode_into(buffer, kind, value)?;
+        let result = use_bytes(buffer);
+        if buffer.capacity() > BUFFER_KEPT_BYTES {
+            *buffer = Vec::new();
+        }
+        Ok(result)
+    })
+}
+
+fn write_value<T: Serialize>(kind: Kind, value: &T, writer: &mut impl Write) -> io::Result<usize> {
+    with_encoded(kind, value, |bytes| {
+        // The codec limits a value to 64 MiB.
+        let len = (bytes.len() as u32).encode(&mut *writer)?;
+        writer.write_all(bytes)?;
+        Ok(len + bytes.len())
+    })?
+}
+
+fn read_value<T: DeserializeOwned>(kind: Kind, reader: &mut impl Read) -> io::Result<(T, u32)> {
+    let len = u32::decode(&mut *reader)?;
+    if len as usize > codec::BYTES_MAX {
+        return Err(codec::CodecError::TooLarge(len as usize).into());
+    }
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        // By `take`, not by a buffer of the claimed length: a damaged length must not allocate what is not there.
+        let read = reader.take(u64::from(len)).read_to_end(buffer)?;
+        if read < len as usize {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the record is cut"));
+        }
+        Ok((codec::decode(kind, buffer)?, len))
+    })
+}
+
+impl<T: Recorded> Encode for Record<T> {
+    fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
+        write_value(T::KIND, &self.0, &mut writer)
+    }
+}
+
+impl<T: Recorded> Decode for Record<T> {
+    fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
+        Ok(Self(read_value(T::KIND, &mut reader)?.0))
+    }
+}
+
+impl RecordPayload {
+    pub(crate) fn new(value: Payload) -> io::Result<Self> {
+        let encoded_len = with_encoded(Kind::Payload, &value, |bytes| bytes.len() as u32)?;
+        Ok(Self { value, encoded_len })
+    }
+}
+
+impl Encode for RecordPayload {
+    fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
+        write_value(Kind::Payload, &self.value, &mut writer)
+    }
+}
+
+impl Decode for RecordPayload {
+    fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
+        let (value, encoded_len) = read_value(Kind::Payload, &mut reader)?;
+        Ok(Self { value, encoded_len })
+    }
+}
+
+/// Whom to tell when a write is on disk.
+pub(crate) enum Callback {
+    /// openraft, about entries.
+    Flushed(IOFlushed<TypeConfig>),
+    /// A task that waits.
+    Waiting(tokio::sync::oneshot::Sender<io::Result<()>>),
+    /// A thread that waits.
+    Blocking(std::sync::mpsc::SyncSender<io::Result<()>>),
+}
+
+impl raft_log::Callback for Callback {
+    fn send(self, result: io::Result<()>) {
+        match self {
+            Self::Flushed(callback) => callback.io_completed(result),
+            // A receiver that is gone does not wait any more.
+            Self::Waiting(tx) => drop(tx.send(result)),
+            Self::Blocking(tx) => drop(tx.send(result)),
+        }
+    }
+}
+
+/// raft-log's type parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LogTypes;
+
+impl raft_log::Types for LogTypes {
+    type LogId = Record<LogId>;
+    type LogPayload = RecordPayload;
+    type Vote = Record<Vote>;
+    type Callback = Callback;
+    type UserData = String;
+
+    fn log_index(log_id: &Self::LogId) -> u64 {
+        log_id.0.index
+    }
+
+    fn payload_size(payload: &Self::LogPayload) -> u64 {
+        u64::from(payload.encoded_len)
+    }
+}

@@ -1,0 +1,133 @@
+//! The directory of snapshots of one node: the newest is kept, older ones and unfinished ones go.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rollcall_catalog::Catalog;
+use rollcall_types::ClusterId;
+use tracing::{info, warn};
+
+use super::{Header, SnapshotError, SnapshotInfo};
+use crate::error::Error;
+use crate::types::SnapshotMeta;
+
+/// A snapshot on disk, as openraft hands it around.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapshotFile {
+    /// Where it lies. A received one has a temporary name until it is installed.
+    pub(crate) path: PathBuf,
+    /// Its content, when it was just decoded to check it, so that installing need not decode again.
+    pub(crate) catalog: Option<Arc<Catalog>>,
+}
+
+/// A snapshot with its position in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) info: SnapshotInfo,
+    pub(crate) path: PathBuf,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub(crate) struct SnapshotStore {
+    dir: PathBuf,
+    cluster: ClusterId,
+    current: Mutex<Option<Stored>>,
+}
+
+impl SnapshotStore {
+    /// Opens the directory, removes what is unfinished, and loads the newest valid snapshot.
+    pub(crate) fn open(dir: &Path, cluster: ClusterId) -> Result<(Self, Option<(Header, Catalog)>), Error> {
+        let failed = |source| Error::Io { what: format!("cannot use snapshots in {}", dir.display()), source };
+        fs::create_dir_all(dir).map_err(failed)?;
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("tmp") => fs::remove_file(&path).map_err(failed)?,
+                Some("snap") => paths.push(path),
+                _ => {}
+            }
+        }
+        // Names carry index and term with leading zeros.
+        paths.sort();
+        let store = Self { dir: dir.to_owned(), cluster, current: Mutex::new(None) };
+        for path in paths.into_iter().rev() {
+            match super::load(&path) {
+                Ok((header, ..)) if header.cluster != cluster => {
+                    return Err(SnapshotError::ForeignCluster { path, theirs: header.cluster, ours: cluster }.into());
+                }
+                Ok((header, catalog, info)) => {
+                    store.adopt(Stored { meta: header.meta.clone(), info, path });
+                    return Ok((store, Some((header, catalog))));
+                }
+                // An older one may do, if the log still reaches back to it; whether it does is checked by the caller.
+                Err(error) => warn!(error = %error, "snapshot {} is skipped: {error}", path.display()),
+            }
+        }
+        Ok((store, None))
+    }
+
+    /// Writes a snapshot of `catalog`.
+    pub(crate) fn write(&self, meta: SnapshotMeta, catalog: &Catalog) -> Result<Stored, SnapshotError> {
+        let path = self.path_of(&meta);
+        let header = Header { cluster: self.cluster, meta };
+        let info = super::write(&path, &header, catalog)?;
+        let stored = Stored { meta: header.meta, info, path };
+        self.adopt(stored.clone());
+        Ok(stored)
+    }
+
+    /// Takes over a received, checked file.
+    pub(crate) fn install(&self, file: &Path, meta: SnapshotMeta, info: SnapshotInfo) -> io::Result<()> {
+        let path = self.path_of(&meta);
+        super::publish(file, &path)?;
+        self.adopt(Stored { meta, info, path });
+        Ok(())
+    }
+
+    /// The newest snapshot.
+    pub(crate) fn current(&self) -> Option<Stored> {
+        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// A name for a file that is being received.
+    pub(crate) fn incoming(&self) -> PathBuf {
+        self.dir.join(format!("incoming-{:016x}.tmp", rand::random::<u64>()))
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    fn path_of(&self, meta: &SnapshotMeta) -> PathBuf {
+        let (index, term) = meta.last_log_id.map_or((0, 0), |id| (id.index, id.leader_id.term));
+        self.dir.join(format!("snapshot-{index:020}-{term:020}.snap"))
+    }
+
+    /// Makes `stored` the newest, unless a newer one came meanwhile, and removes the files of others. A transfer that has
+    /// an old file open goes on: the file lives until it is closed.
+    fn adopt(&self, stored: Stored) {
+        let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if current.as_ref().is_some_and(|present| present.meta.last_log_id > stored.meta.last_log_id) {
+            return;
+        }
+        info!(
+            raft.index = stored.info.index,
+            "snapshot at {} holds {} records in {} bytes", stored.info.index, stored.info.records, stored.info.bytes
+        );
+        let keep = stored.path.clone();
+        *current = Some(stored);
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            if path != keep && path.extension().is_some_and(|extension| extension == "snap") {
+                if let Err(error) = fs::remove_file(&path) {
+                    warn!(error = %error, "old snapshot {} stays: {error}", path.display());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What handlers work with: handles, shared by all requests.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use rollcall_raft::Consensus;
+use rollcall_types::NodeName;
+use tokio_util::sync::CancellationToken;
+
+use crate::pinned::Pinned;
+use crate::watch::Hub;
+
+/// The handles of one node.
+pub(crate) struct App {
+    /// Name of this node.
+    pub(crate) name: NodeName,
+    /// Where the node keeps its files.
+    pub(crate) data_dir: PathBuf,
+    /// The log and the catalogue.
+    pub(crate) consensus: Consensus,
+    /// Watch streams.
+    pub(crate) hub: Hub,
+    /// Catalogues of listings under way.
+    pub(crate) pinned: Pinned,
+    /// Renders `/metrics`.
+    pub(crate) metrics: PrometheusHandle,
+    /// Stops the node when cancelled.
+    pub(crate) shutdown: CancellationToken,
+    /// Whether links may be cut by request (tests only).
+    pub(crate) fault_injection: bool,
+}
+
+/// Shared by all requests.
+pub(crate) type Shared = Arc<App>;

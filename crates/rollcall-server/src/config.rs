@@ -1,0 +1,376 @@
+//! What a node is told: one struct, four sources (flag > environment > file > default), all problems reported at once.
+//!
+//! Times that must fit together (election timers and the like) live in `rollcall-raft`, which knows why; here is what an
+//! operator decides about one node.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use rollcall_types::{Label, NodeName};
+use serde::{Deserialize, Serialize};
+
+/// Prefix of environment variables: `ROLLCALL_DATA_DIR` sets `data-dir`.
+pub const ENV_PREFIX: &str = "ROLLCALL_";
+/// Most nodes that may bootstrap a cluster together.
+const BOOTSTRAP_EXPECT_MAX: u32 = 100;
+/// Shortest cluster secret, in bytes.
+const SECRET_MIN_BYTES: usize = 16;
+
+/// A cluster secret. Never printed.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The bytes that nodes prove to each other.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.trim().to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"(hidden)\"")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
+/// The configuration of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NodeConfig {
+    /// Name of the node, unique in its cluster. Default: the host's name.
+    pub name: Option<NodeName>,
+    /// Where the node keeps its log, its snapshots and its identity. One process at a time.
+    pub data_dir: PathBuf,
+    /// Where the HTTP API listens. Default 127.0.0.1:7400.
+    pub http: SocketAddr,
+    /// Where other nodes connect. Default 127.0.0.1:7401.
+    pub peer: SocketAddr,
+    /// `host:port` under which clients reach `http`, when it differs from the address it listens on.
+    pub advertise_http: Option<String>,
+    /// `host:port` under which other nodes reach `peer`, when it differs from the address it listens on.
+    pub advertise_peer: Option<String>,
+    /// Peer addresses (`host:port`) of nodes to find the cluster by.
+    pub join: Vec<String>,
+    /// How many new nodes make a new cluster together. 1 makes a cluster of one at once. Unset: only ever join one.
+    pub bootstrap_expect: Option<u32>,
+    /// Failure domain of the node.
+    pub zone: Option<Label>,
+    /// Keep a full replica that answers reads and forwards writes, without a vote.
+    pub observer: bool,
+    /// What the nodes of a cluster prove to each other to know. At least 16 bytes.
+    pub secret: Option<Secret>,
+    /// File that holds `secret`.
+    pub secret_file: Option<PathBuf>,
+    /// Snapshot file that a new cluster starts from.
+    pub restore: Option<PathBuf>,
+    /// Most HTTP connections at once; beyond it new ones are closed at once. Default 20000.
+    pub http_connections_max: usize,
+    /// Most HTTP connections at once from one address. Default 12000.
+    pub http_connections_per_address_max: usize,
+    /// Most watch streams at once. Default 12000.
+    pub watches_max: usize,
+    /// Offer `POST /v1/debug/block-peers` so that tests can cut links. Never in production.
+    pub fault_injection: bool,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            name: None,
+            data_dir: PathBuf::from("rollcall-data"),
+            http: SocketAddr::from(([127, 0, 0, 1], 7400)),
+            peer: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            advertise_http: None,
+            advertise_peer: None,
+            join: Vec::new(),
+            bootstrap_expect: None,
+            zone: None,
+            observer: false,
+            secret: None,
+            secret_file: None,
+            restore: None,
+            http_connections_max: 20_000,
+            http_connections_per_address_max: 12_000,
+            watches_max: 12_000,
+            fault_injection: false,
+        }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A source is not valid: unknown key, wrong type, broken rule.
+    #[error("{origin}: {problem}")]
+    Invalid {
+        /// The file, variable or flag.
+        origin: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The values do not fit together; all problems, a line each.
+    #[error("the configuration has {} problem(s):\n  {}", .0.len(), .0.join("\n  "))]
+    Unfit(Vec<String>),
+}
+
+impl NodeConfig {
+    /// Reads `file` (when given), then the environment on top of it, then `flags` on top of that.
+    ///
+    /// `flags` maps keys as in the file to TOML values. Environment values are taken as TOML where they are, else as text;
+    /// `join` splits at commas.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a source cannot be read or holds an unknown key or a value that breaks a rule. Call
+    /// [`Self::validate`] on the result for rules between values.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        flags: toml::Table,
+    ) -> Result<Self, ConfigError> {
+        let mut merged = toml::Table::new();
+        let mut origins = BTreeMap::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+            let origin = path.display().to_string();
+            let invalid = |error: toml::de::Error| ConfigError::Invalid {
+                origin: origin.clone(),
+                problem: error.to_string().trim_end().to_owned(),
+            };
+            // Decoded once for its own sake: an error then points at the line in the file.
+            toml::from_str::<Self>(&text).map_err(invalid)?;
+            merged = toml::from_str(&text).map_err(invalid)?;
+        }
+        for (name, text) in environment {
+            if let Some(key) = key_of_variable(&name) {
+                origins.insert(key.clone(), name);
+                set(&mut merged, key.clone(), value_of_variable(&key, &text));
+            }
+        }
+        for (key, value) in flags {
+            origins.insert(key.clone(), format!("--{key}"));
+            set(&mut merged, key, value);
+        }
+        Self::from_table(merged, &origins)
+    }
+
+    fn from_table(table: toml::Table, origins: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        // Keys are decoded one by one first, so that an error names the variable or flag it came from.
+        for (key, value) in &table {
+            let single = toml::Table::from_iter([(key.clone(), value.clone())]);
+            if let Err(error) = single.try_into::<Self>() {
+                let origin = origins.get(key).cloned().unwrap_or_else(|| key.clone());
+                return Err(ConfigError::Invalid { origin, problem: error.message().to_owned() });
+            }
+        }
+        let mut config: Self = table.try_into().map_err(|error: toml::de::Error| ConfigError::Invalid {
+            origin: "configuration".to_owned(),
+            problem: error.message().to_owned(),
+        })?;
+        if let (None, Some(path)) = (&config.secret, &config.secret_file) {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+            config.secret = Some(Secret::from(text));
+        }
+        Ok(config)
+    }
+
+    /// Checks the rules between values.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unfit`] with every problem, each naming its keys.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        if let Some(expect) = self.bootstrap_expect
+            && !(1..=BOOTSTRAP_EXPECT_MAX).contains(&expect)
+        {
+            problems.push(format!("bootstrap-expect must be 1 to {BOOTSTRAP_EXPECT_MAX}; got {expect}"));
+        }
+        if self.bootstrap_expect.is_some_and(|expect| expect > 1) && self.join.is_empty() {
+            problems.push("bootstrap-expect above 1 needs join: the peer addresses of the other nodes".to_owned());
+        }
+        for address in &self.join {
+            check_address("join", address, &mut problems);
+        }
+        for (key, address) in [("advertise-http", &self.advertise_http), ("advertise-peer", &self.advertise_peer)] {
+            if let Some(address) = address {
+                check_address(key, address, &mut problems);
+            }
+        }
+        for (key, advertise, listen) in
+            [("http", &self.advertise_http, self.http), ("peer", &self.advertise_peer, self.peer)]
+        {
+            if listen.ip().is_unspecified() && advertise.is_none() {
+                problems.push(format!(
+                    "{key} listens on every address ({listen}), so advertise-{key} must say which one others use"
+                ));
+            }
+        }
+        self.check_secret(&mut problems);
+        if self.http.port() != 0 && self.http == self.peer {
+            problems.push(format!("http and peer must differ; both are {}", self.http));
+        }
+        if self.observer && self.bootstrap_expect.is_some() {
+            problems.push("an observer cannot bootstrap a cluster: drop observer or bootstrap-expect".to_owned());
+        }
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError::Unfit(problems)) }
+    }
+
+    fn check_secret(&self, problems: &mut Vec<String>) {
+        match &self.secret {
+            Some(secret) if secret.as_bytes().len() < SECRET_MIN_BYTES => problems.push(format!(
+                "secret must be at least {SECRET_MIN_BYTES} bytes; make one with `rollcall keygen`"
+            )),
+            None if !self.peer.ip().is_loopback() => problems.push(format!(
+                "peer listens beyond loopback ({}), which needs a secret: make one with `rollcall keygen` and give it by \
+                 secret-file or ROLLCALL_SECRET",
+                self.peer
+            )),
+            _ => {}
+        }
+    }
+
+    /// `host:port` under which clients reach the HTTP API.
+    pub fn public_http(&self) -> String {
+        self.advertise_http.clone().unwrap_or_else(|| self.http.to_string())
+    }
+
+    /// `host:port` under which other nodes reach this one.
+    pub fn public_peer(&self) -> String {
+        self.advertise_peer.clone().unwrap_or_else(|| self.peer.to_string())
+    }
+}
+
+/// The key that a variable sets: `ROLLCALL_DATA_DIR` → `data-dir`. `None` for variables of the client commands, and for
+/// those that Kubernetes sets in every container when a Service is called `rollcall` (`ROLLCALL_PORT_7400_TCP`).
+fn key_of_variable(name: &str) -> Option<String> {
+    const FOR_CLIENTS: [&str; 6] = ["SERVER", "OUTPUT", "LOG", "LOG_FORMAT", "ACTOR", "CONFIG"];
+    let rest = name.strip_prefix(ENV_PREFIX)?;
+    let from_kubernetes = rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_");
+    (!FOR_CLIENTS.contains(&rest) && !from_kubernetes).then(|| rest.to_ascii_lowercase().replace('_', "-"))
+}
+
+/// Sets `key` over what a weaker source said; the two ways to give the secret replace each other.
+fn set(merged: &mut toml::Table, key: String, value: toml::Value) {
+    match key.as_str() {
+        "secret" => merged.remove("secret-file"),
+        "secret-file" => merged.remove("secret"),
+        _ => None,
+    };
+    merged.insert(key, value);
+}
+
+fn value_of_variable(key: &str, text: &str) -> toml::Value {
+    if key == "join" {
+        let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
+        return addresses.map(|address| toml::Value::from(address.to_owned())).collect::<Vec<_>>().into();
+    }
+    match key {
+        "bootstrap-expect" | "http-connections-max" | "http-connections-per-address-max" | "watches-max" => {
+            text.parse::<i64>().map_or_else(|_| text.into(), toml::Value::from)
+        }
+        "observer" | "fault-injection" => text.parse::<bool>().map_or_else(|_| text.into(), toml::Value::from),
+        _ => text.into(),
+    }
+}
+
+fn check_address(key: &str, address: &str, problems: &mut Vec<String>) {
+    let valid = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+    if !valid {
+        problems.push(format!("{key}: \"{address}\" must be host:port"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rollcall.toml");
+        std::fs::write(&path, file).unwrap();
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let flags = flags.iter().map(|(key, value)| ((*key).to_owned(), toml::Value::from(*value))).collect();
+        NodeConfig::load(Some(&path), environment, flags)
+    }
+
+    #[test]
+    fn a_flag_beats_the_environment_which_beats_the_file() {
+        let file = "name = 'file'\ndata-dir = '/file'\nzone = 'file'";
+        let config = load(file, &[("ROLLCALL_NAME", "env"), ("ROLLCALL_ZONE", "env")], &[("name", "flag")]).unwrap();
+        assert_eq!(config.name.unwrap().as_str(), "flag");
+        assert_eq!(config.zone.unwrap().as_str(), "env");
+        assert_eq!(config.data_dir, PathBuf::from("/file"));
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_broken_rule_names_its_origin() {
+        let unknown = load("nmae = 'x'", &[], &[]).unwrap_err().to_string();
+        assert!(unknown.contains("rollcall.toml") && unknown.contains("nmae"), "{unknown}");
+        let broken = load("", &[("ROLLCALL_NAME", "a b")], &[]).unwrap_err().to_string();
+        assert!(broken.starts_with("ROLLCALL_NAME: ") && broken.contains("1 to 63"), "{broken}");
+        let typed = load("", &[("ROLLCALL_BOOTSTRAP_EXPECT", "many")], &[]).unwrap_err().to_string();
+        assert!(typed.starts_with("ROLLCALL_BOOTSTRAP_EXPECT: "), "{typed}");
+    }
+
+    #[test]
+    fn a_secret_file_given_by_flag_beats_a_secret_in_the_environment() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "from-the-file-of-the-flag\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let config = load("", &[("ROLLCALL_SECRET", "from-the-environment")], &[("secret-file", path)]).unwrap();
+        assert_eq!(config.secret, Some(Secret::from("from-the-file-of-the-flag".to_owned())));
+    }
+
+    #[test]
+    fn variables_that_kubernetes_sets_are_not_ours() {
+        assert!(load("", &[("ROLLCALL_PORT", "tcp://10.0.0.1:7400"), ("ROLLCALL_SERVICE_HOST", "10.0.0.1")], &[]).is_ok());
+    }
+
+    #[test]
+    fn validation_reports_every_problem_at_once() {
+        let config = NodeConfig {
+            bootstrap_expect: Some(3),
+            advertise_http: Some("nowhere".to_owned()),
+            peer: "0.0.0.0:7401".parse().unwrap(),
+            ..NodeConfig::default()
+        };
+        let report = config.validate().unwrap_err().to_string();
+        for part in ["4 problem(s)", "needs join", "advertise-http", "advertise-peer", "needs a secret"] {
+            assert!(report.contains(part), "{part} in {report}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_never_printed() {
+        let config = NodeConfig { secret: Some(Secret::from("0123456789abcdef".to_owned())), ..NodeConfig::default() };
+        let shown = format!("{config:?} {}", toml::to_string(&config).unwrap());
+        assert!(!shown.contains("0123456789abcdef"), "{shown}");
+    }
+}

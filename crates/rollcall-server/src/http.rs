@@ -1,0 +1,19 @@
+//! The HTTP API: from a connection to a domain call and back.
+//!
+//! A request passes, in this order: [`listener`] (deadlines and caps), [`Router::call`] (request id, metrics, the one place
+//! where problems are rendered), the route's handler (extract, call one domain function, wrap). Handlers never see a
+//! clock, a socket or another handler.
+
+mod answer;
+mod consistency;
+mod cursor;
+mod extract;
+mod failure;
+mod handlers;
+pub(crate) mod listener;
+mod openapi;
+mod router;
+mod write;
+
+pub(crate) use handlers::instances::wire as wire_instance;
+pub(crate) use router::Router;

@@ -1,0 +1,10 @@
+//! One module per resource. A handler extracts, calls one domain function, and wraps the answer.
+
+pub(crate) mod cluster;
+pub(crate) mod configs;
+pub(crate) mod history;
+pub(crate) mod instances;
+pub(crate) mod kv;
+pub(crate) mod node;
+pub(crate) mod services;
+pub(crate) mod watches;

@@ -1,0 +1,274 @@
+//! The cluster: who is in it, what Raft says, and changing that.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use rollcall_api::{
+    Addresses, ClusterStatus, Code, FollowerProgress, List, Member, MemberState, PROBLEM_JSON, Problem, RaftRole,
+    RaftStatus, TransferLeaderRequest, decode, headers, paths,
+};
+use rollcall_raft::{FollowerStatus, PeerNode, RaftStatus as Status, Role};
+use rollcall_types::NodeId;
+use serde::Deserialize;
+use tokio::time::Instant;
+use tokio_util::io::ReaderStream;
+use tracing::info;
+
+use crate::app::{App, Shared};
+use crate::http::answer;
+use crate::http::consistency::View;
+use crate::http::extract::PathValues;
+use crate::http::failure::{Failure, Result};
+use crate::http::write::Write;
+
+/// Longest wait for a change of membership: a learner may have to catch up first.
+const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait until another node leads.
+const TRANSFER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// `GET /v1/cluster`.
+#[utoipa::path(
+    get,
+    path = paths::CLUSTER,
+    responses(
+        (status = 200, description = "", body = ClusterStatus),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn status(State(app): State<Shared>) -> Result<Response> {
+    let view = View::obtain(&app, None, None, None).await?;
+    let status = app.consensus.status();
+    let body = ClusterStatus {
+        cluster_id: status.cluster_id.to_string(),
+        node: app.name.to_string(),
+        node_id: status.node.get(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        leader: status.leader.map(|leader| status.name_of(leader)),
+        term: status.term,
+        revision: view.catalog.revision().get(),
+        has_quorum: status.has_quorum(),
+        voters: status.voters.len() as u64,
+        learners: status.learners.len() as u64,
+        services: view.catalog.service_count() as u64,
+        instances: view.catalog.instance_count(),
+    };
+    answer::read(&view, None, &body)
+}
+
+/// `GET /v1/cluster/raft`.
+#[utoipa::path(
+    get,
+    path = paths::RAFT,
+    responses(
+        (status = 200, description = "", body = RaftStatus),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn raft(State(app): State<Shared>) -> Result<Response> {
+    let status = app.consensus.status();
+    let names = |ids: &mut dyn Iterator<Item = NodeId>| ids.map(|id| status.name_of(id)).collect();
+    let body = RaftStatus {
+        node: app.name.to_string(),
+        role: wire_role(status.role),
+        term: status.term,
+        leader: status.leader.map(|leader| status.name_of(leader)),
+        commit_index: status.commit_index,
+        applied_index: status.applied_index,
+        last_log_index: status.last_log_index,
+        snapshot_index: status.snapshot_index,
+        purged_index: status.purged_index,
+        voters: names(&mut status.voters.keys().copied()),
+        learners: names(&mut status.learners.keys().copied()),
+        followers: status.followers.iter().map(|follower| wire_progress(&status, follower)).collect(),
+        quorum_ack_age_ms: (status.role == Role::Leader)
+            .then_some(status.contact_age)
+            .flatten()
+            .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+    };
+    answer::json(StatusCode::OK, HeaderMap::new(), &body)
+}
+
+/// `GET /v1/cluster/members`.
+#[utoipa::path(
+    get,
+    path = paths::MEMBERS,
+    responses(
+        (status = 200, description = "", body = List<Member>),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn members(State(app): State<Shared>) -> Result<Response> {
+    let view = View::obtain(&app, None, None, None).await?;
+    let status = app.consensus.status();
+    let members = status.voters.iter().chain(&status.learners);
+    let items: Vec<_> = members.map(|(id, node)| wire_member(&app, &status, *id, node)).collect();
+    answer::read(&view, None, &List { items, revision: view.catalog.revision().get(), next_cursor: None })
+}
+
+/// `DELETE /v1/cluster/members/{node}`: removes a node for good, alive or not. Its id is never used again.
+#[utoipa::path(
+    delete,
+    path = paths::MEMBER,
+    params(("node" = String, Path, description = "Id or name of the node")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn remove(State(app): State<Shared>, path: PathValues) -> Result<Response> {
+    let node = resolve(&app, path.text("node"))?;
+    app.consensus.remove(node, Instant::now() + MEMBERSHIP_DEADLINE).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// `POST /v1/cluster/leave`: this node hands over what it leads, leaves, and stops.
+#[utoipa::path(
+    post,
+    path = paths::LEAVE,
+    responses(
+        (status = 204, description = "Left; the process stops"),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn leave(State(app): State<Shared>) -> Result<Response> {
+    let status = app.consensus.status();
+    app.consensus.remove(status.node, Instant::now() + MEMBERSHIP_DEADLINE).await?;
+    info!("this node left the cluster and stops");
+    app.shutdown.cancel();
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// `POST /v1/cluster/transfer-leader`.
+#[utoipa::path(
+    post,
+    path = paths::TRANSFER_LEADER,
+    request_body = TransferLeaderRequest,
+    responses(
+        (status = 200, description = "", body = RaftStatus),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn transfer_leader(State(app): State<Shared>, write: Write) -> Result<Response> {
+    let request: TransferLeaderRequest =
+        if write.body.is_empty() { TransferLeaderRequest::default() } else { decode::from_json(&write.body)? };
+    let to = match request.to.as_deref() {
+        Some(node) => resolve(&app, node)?,
+        None => successor(&app.consensus.status())?,
+    };
+    app.consensus.transfer_leader(to, Instant::now() + TRANSFER_DEADLINE).await?;
+    raft(State(app)).await
+}
+
+/// `GET /v1/cluster/snapshot`: an image of the catalogue as this node holds it now.
+#[utoipa::path(
+    get,
+    path = paths::SNAPSHOT,
+    responses(
+        (status = 200, description = "A snapshot file", content_type = "application/octet-stream"),
+        (status = "default", body = Problem, content_type = PROBLEM_JSON)
+    )
+)]
+pub(crate) async fn snapshot(State(app): State<Shared>) -> Result<Response> {
+    // Unlinked as soon as it is open, so nothing stays behind whatever becomes of the download.
+    let written = tempfile::Builder::new().prefix("download-").suffix(".snap").tempfile_in(&app.data_dir);
+    let written = written.map_err(|error| Failure::internal(format!("cannot make a file for the snapshot: {error}")))?;
+    let info = app.consensus.save_snapshot(written.path()).await?;
+    let file = tokio::fs::File::open(written.path()).await;
+    let file = file.map_err(|error| Failure::internal(format!("cannot read the snapshot back: {error}")))?;
+    let mut response = Response::new(Body::from_stream(ReaderStream::new(file)));
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    answer.insert(header::CONTENT_LENGTH, HeaderValue::from(info.bytes));
+    answer.insert(headers::REVISION, HeaderValue::from(info.index));
+    Ok(response)
+}
+
+/// The body of `POST /v1/debug/block-peers`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockPeers {
+    nodes: Vec<u64>,
+}
+
+/// `POST /v1/debug/block-peers`: cuts the links to these nodes, and mends all others. For tests.
+pub(crate) async fn block_peers(State(app): State<Shared>, write: Write) -> Result<Response> {
+    if !app.fault_injection {
+        return Err(Failure::new(Code::NotFound, "this node was not started with --fault-injection"));
+    }
+    let request: BlockPeers = decode::from_json(&write.body)?;
+    app.consensus.set_blocked_peers(request.nodes.into_iter().map(NodeId::new).collect());
+    answer::json(StatusCode::OK, HeaderMap::new(), &serde_json::json!({}))
+}
+
+/// The voter to hand leadership to when nobody said which: as far as the leader knows, the one that lacks least.
+fn successor(status: &Status) -> Result<NodeId> {
+    let others = status.voters.keys().copied().filter(|node| Some(*node) != status.leader);
+    let matched = |node: &NodeId| status.followers.iter().find(|other| other.node == *node).map(|other| other.matched_index);
+    others
+        .max_by_key(matched)
+        .ok_or_else(|| Failure::new(Code::MembershipConflict, "there is no other voter to hand leadership to"))
+}
+
+/// A member by id or by name.
+fn resolve(app: &App, text: &str) -> Result<NodeId> {
+    let status = app.consensus.status();
+    let mut members = status.voters.iter().chain(&status.learners);
+    let found = members.find(|(id, node)| node.name.as_str() == text || id.to_string() == text);
+    found
+        .map(|(id, _)| *id)
+        .ok_or_else(|| Failure::new(Code::MemberNotFound, format!("no member has the id or name '{text}'")))
+}
+
+fn wire_role(role: Role) -> RaftRole {
+    match role {
+        Role::Leader => RaftRole::Leader,
+        Role::Follower => RaftRole::Follower,
+        Role::Learner => RaftRole::Learner,
+        Role::Candidate => RaftRole::Candidate,
+    }
+}
+
+fn wire_progress(status: &Status, follower: &FollowerStatus) -> FollowerProgress {
+    FollowerProgress { node: status.name_of(follower.node), matched_index: follower.matched_index, lag: follower.lag }
+}
+
+fn wire_member(app: &App, status: &Status, id: NodeId, node: &PeerNode) -> Member {
+    let role = if Some(id) == status.leader {
+        RaftRole::Leader
+    } else if id == status.node {
+        wire_role(status.role)
+    } else if status.voters.contains_key(&id) {
+        RaftRole::Follower
+    } else {
+        RaftRole::Learner
+    };
+    // What this node sees itself: without a connection the other may be dead or cut off, which one node cannot tell.
+    let (state, cause) = if app.consensus.is_connected(id) {
+        (MemberState::Alive, "connected to the answering node")
+    } else {
+        (MemberState::Suspect, "no connection from the answering node")
+    };
+    let own = id == status.node;
+    Member {
+        name: node.name.to_string(),
+        node_id: id.get(),
+        state,
+        role,
+        zone: node.zone.clone(),
+        version: own.then(|| env!("CARGO_PKG_VERSION").to_owned()),
+        addresses: Addresses {
+            http: Some(node.http_addr.clone()),
+            peer: Some(node.peer_addr.clone()),
+            ..Addresses::default()
+        },
+        since: None,
+        cause: cause.to_owned(),
+    }
+}

@@ -1,0 +1,78 @@
+//! The description of the API, OpenAPI 3.1, made from the attributes beside each handler.
+
+use std::sync::OnceLock;
+
+use utoipa::OpenApi;
+
+use super::handlers::{cluster, configs, history, instances, kv, node, services, watches};
+
+/// Collects the handlers. A test holds this list against the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Rollcall",
+        description = "A service registry that runs as a cluster of equal nodes. Any node takes any request."
+    ),
+    paths(
+        services::list,
+        services::read,
+        services::define,
+        services::remove,
+        configs::read,
+        configs::set,
+        instances::list,
+        instances::create,
+        instances::read,
+        instances::register,
+        instances::patch,
+        instances::deregister,
+        instances::list_by_capability,
+        kv::read,
+        kv::put,
+        kv::delete,
+        watches::watch,
+        history::list,
+        cluster::status,
+        cluster::raft,
+        cluster::members,
+        cluster::remove,
+        cluster::leave,
+        cluster::transfer_leader,
+        cluster::snapshot,
+        node::livez,
+        node::readyz,
+        node::metrics,
+        node::openapi,
+    ),
+    components(schemas(rollcall_api::Problem, rollcall_api::WatchEvent))
+)]
+struct Api;
+
+/// The document as JSON text.
+pub(super) fn document() -> &'static str {
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    DOCUMENT.get_or_init(|| Api::openapi().to_json().expect("the document holds strings and numbers only"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    #[test]
+    fn the_description_lists_every_route() {
+        let document: Value = serde_json::from_str(super::document()).unwrap();
+        let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        // Tests only: cuts links, and is refused without `--fault-injection`.
+        let hidden = [rollcall_api::paths::BLOCK_PEERS];
+        let routed: BTreeSet<String> = crate::http::router::table()
+            .into_iter()
+            .map(|(path, _)| path)
+            .filter(|path| !hidden.contains(path))
+            .map(|path| path.replace("{*", "{"))
+            .collect();
+        assert_eq!(described, routed.iter().map(String::as_str).collect());
+        assert_eq!(document["openapi"], "3.1.0");
+    }
+}

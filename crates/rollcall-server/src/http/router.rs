@@ -1,0 +1,207 @@
+//! All routes, and what every request passes through.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::{MethodRouter, delete, get, post};
+use hyper::body::Incoming;
+use metrics::{counter, histogram};
+use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
+use tower::Service;
+use tracing::{debug, error, warn};
+
+use super::extract::PeerAddress;
+use super::failure::Failure;
+use super::handlers::{cluster, configs, history, instances, kv, node, services, watches};
+use crate::app::Shared;
+
+/// What a client of a starting node is told to wait.
+const STARTING_RETRY_MS: u64 = 1_000;
+/// Longest request id taken over from a caller, bytes.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Every path with what it answers; one screen, grouped by resource.
+pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    vec![
+        (paths::SERVICES, get(services::list)),
+        (paths::SERVICE, get(services::read).put(services::define).delete(services::remove)),
+        (paths::CONFIG, get(configs::read).put(configs::set)),
+        (paths::INSTANCES, get(instances::list).post(instances::create)),
+        (
+            paths::INSTANCE,
+            get(instances::read).put(instances::register).patch(instances::patch).delete(instances::deregister),
+        ),
+        (paths::CAPABILITY_INSTANCES, get(instances::list_by_capability)),
+        (paths::KEY, get(kv::read).put(kv::put).delete(kv::delete)),
+        (paths::WATCH, get(watches::watch)),
+        (paths::HISTORY, get(history::list)),
+        (paths::CLUSTER, get(cluster::status)),
+        (paths::RAFT, get(cluster::raft)),
+        (paths::MEMBERS, get(cluster::members)),
+        (paths::MEMBER, delete(cluster::remove)),
+        (paths::LEAVE, post(cluster::leave)),
+        (paths::TRANSFER_LEADER, post(cluster::transfer_leader)),
+        (paths::SNAPSHOT, get(cluster::snapshot)),
+        (paths::BLOCK_PEERS, post(cluster::block_peers)),
+        (paths::LIVEZ, get(node::livez)),
+        (paths::READYZ, get(node::readyz)),
+        (paths::METRICS, get(node::metrics)),
+        (paths::OPENAPI, get(node::openapi)),
+    ]
+}
+
+fn routes(app: Shared) -> axum::Router {
+    let api = table().into_iter().fold(axum::Router::new(), |api, (path, methods)| api.route(path, methods));
+    api.fallback(async || {
+        Failure::new(Code::NotFound, "there is nothing at this path; /openapi.json lists what there is")
+    })
+    .method_not_allowed_fallback(async || Failure::new(Code::MethodNotAllowed, "this path does not take this method"))
+    .with_state(app)
+}
+
+/// The routes with what surrounds them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Router {
+    /// Empty until the node is a member of its cluster.
+    routes: Arc<OnceLock<axum::Router>>,
+    ids: Arc<RequestIds>,
+}
+
+impl Router {
+    /// A router that answers for a node which is not a member of its cluster yet: it lives, and serves nothing.
+    pub(crate) fn starting() -> Self {
+        Self { routes: Arc::default(), ids: Arc::new(RequestIds::new()) }
+    }
+
+    /// Begins to serve.
+    pub(crate) fn start(&self, app: Shared) {
+        self.routes.get_or_init(|| routes(app));
+    }
+
+    async fn dispatch(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.routes.get() {
+            Some(routes) => {
+                let Ok(response) = routes.clone().call(request.map(Body::new)).await;
+                response
+            }
+            None if request.uri().path() == paths::LIVEZ => Response::new(Body::from("ok\n")),
+            None => Failure::from(
+                Problem::new(Code::NoLeader, "this node is starting: it waits for its peers, or for its log")
+                    .with_retry_after_ms(STARTING_RETRY_MS),
+            )
+            .into_response(),
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn call(&self, mut request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
+        let started = Instant::now();
+        let id = self.ids.of(&request);
+        let method = request.method().clone();
+        let path = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned());
+        let mut response = match refuse_cross_origin(&request) {
+            Some(failure) => failure.into_response(),
+            None => {
+                request.extensions_mut().insert(PeerAddress(from));
+                self.dispatch(request).await
+            }
+        };
+        if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+            response = render(failure, &id, response);
+        }
+        let elapsed = started.elapsed();
+        counter!("rollcall_http_requests_total", "method" => method_label(&method), "status" => class_label(response.status()))
+            .increment(1);
+        histogram!("rollcall_http_request_duration_seconds").record(elapsed);
+        if let Some(path) = path {
+            let (status, duration_ms) = (response.status().as_u16(), elapsed.as_millis());
+            debug!(request.id = ?id, duration_ms, "{method} {path} answered {status}");
+        }
+        response.headers_mut().insert(headers::REQUEST_ID, id);
+        response
+    }
+}
+
+/// Turns a failure into its body, now that the request id is known, and logs what only operators may see.
+fn render(mut failure: Failure, id: &HeaderValue, empty: Response<Body>) -> Response<Body> {
+    let id = id.to_str().unwrap_or_default();
+    if let Some(internal) = &failure.internal {
+        error!(request.id = id, error = internal.as_str(), "request {id} failed: {internal}");
+    } else if failure.problem.status >= 500 {
+        let detail = failure.problem.detail.as_str();
+        warn!(request.id = id, error = detail, "request {id} refused: {detail}");
+    }
+    failure.problem.instance = Some(id.to_owned());
+    let (mut parts, _) = empty.into_parts();
+    parts.status = StatusCode::from_u16(failure.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    // It counted the empty body that carried the failure here.
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    parts.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    if let Some(wait) = failure.problem.retry_after_ms {
+        parts.headers.insert(http::header::RETRY_AFTER, HeaderValue::from(wait.div_ceil(1000)));
+    }
+    let body = serde_json::to_vec(&failure.problem).unwrap_or_default();
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// Refuses what a web page of another origin asks a browser to change here: the API has no log-in that would stop it.
+fn refuse_cross_origin(request: &Request<Incoming>) -> Option<Failure> {
+    if request.method() == Method::GET || request.method() == Method::HEAD {
+        return None;
+    }
+    let origin = request.headers().get(http::header::ORIGIN)?;
+    let host = request.headers().get(http::header::HOST);
+    let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    let same = host.and_then(|host| host.to_str().ok()).is_some_and(|host| origin_host == Some(host));
+    (!same).then(|| Failure::new(Code::CrossOrigin, "changes from web pages of another origin are refused"))
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::PATCH => "PATCH",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}
+
+fn class_label(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// Request ids: the caller's, when it sent a usable one, else a number that is unique to this process.
+struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        Self { process: rand::random(), next: AtomicU64::new(1) }
+    }
+
+    fn of(&self, request: &Request<Incoming>) -> HeaderValue {
+        let given = request.headers().get(headers::REQUEST_ID);
+        let is_usable = |id: &&HeaderValue| {
+            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        };
+        given.filter(is_usable).cloned().unwrap_or_else(|| {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            HeaderValue::try_from(format!("{:08x}-{number}", self.process)).expect("hexadecimal digits and a number")
+        })
+    }
+}

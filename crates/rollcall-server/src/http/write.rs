@@ -1,0 +1,152 @@
+//! Writes: who asks, under which id, on which condition; then the log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request as HttpRequest};
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use rollcall_api::headers;
+use rollcall_catalog::{Actor, Command, Outcome, Precondition, Reply, Request, RequestId};
+use rollcall_types::UnixMillis;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::extract::{actor, header, precondition, read_body};
+use super::failure::{Failure, Result};
+use crate::app::{App, Shared};
+
+/// Longest wait for a quorum; after it the caller is told that the outcome is unknown.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest id of a request or a session, bytes.
+const ID_BYTES_MAX: usize = 128;
+
+/// A request that wants to change something.
+pub(crate) struct Write {
+    /// Its body.
+    pub(crate) body: Bytes,
+    /// On which condition.
+    pub(crate) expect: Precondition,
+    actor: Actor,
+    id: Option<RequestId>,
+}
+
+impl FromRequest<Shared> for Write {
+    type Rejection = Failure;
+
+    async fn from_request(request: HttpRequest, app: &Shared) -> Result<Self> {
+        let (parts, body) = request.into_parts();
+        let body = read_body(body).await?;
+        let actor = actor(&parts, app)?;
+        let expect = precondition(&parts.headers)?;
+        let id = request_id(&parts.headers, || fingerprint(parts.method.as_str(), parts.uri.path(), &body))?;
+        Ok(Self { body, expect, actor, id })
+    }
+}
+
+impl Write {
+    /// Whether the caller set a condition of its own.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.expect != Precondition::None
+    }
+
+    /// An id for something that this request makes: 128 bits, the same for every retry under one request id.
+    pub(crate) fn derived_id(&self) -> String {
+        let bits = match &self.id {
+            Some(RequestId::Key { key, .. }) => digest(&[b"key", key.as_bytes()]),
+            Some(RequestId::Sequence { client, sequence, .. }) => {
+                digest(&[b"sequence", client.as_bytes(), &sequence.to_le_bytes()])
+            }
+            None => rand::random(),
+        };
+        format!("{:032x}", u128::from_le_bytes(bits))
+    }
+
+    /// Puts `command` into the log and waits until it is applied.
+    pub(crate) async fn propose(&self, app: &App, command: Command) -> Result<Outcome> {
+        self.propose_attempt(app, 0, command).await
+    }
+
+    /// [`Self::propose`] for a request that is tried again here, each time as a request of its own: the refusal of one
+    /// attempt is remembered under its id and must not answer for the next.
+    pub(crate) async fn propose_attempt(&self, app: &App, attempt: usize, command: Command) -> Result<Outcome> {
+        let id = self.id.clone().map(|id| attempt_id(id, attempt));
+        let request = Request { id, at: UnixMillis::default(), actor: self.actor.clone(), command };
+        let outcome = app.consensus.propose(request, Instant::now() + WRITE_DEADLINE).await?;
+        match outcome.reply {
+            Reply::Refused(refusal) => Err(refusal.into()),
+            _ => Ok(outcome),
+        }
+    }
+}
+
+/// The id of a later attempt of the request called `id`. No caller can choose it: it holds a line break.
+fn attempt_id(id: RequestId, attempt: usize) -> RequestId {
+    match id {
+        id if attempt == 0 => id,
+        RequestId::Key { key, fingerprint } => {
+            RequestId::Key { key: Arc::from(format!("{key}\n{attempt}")), fingerprint }
+        }
+        RequestId::Sequence { client, sequence, .. } => {
+            RequestId::Key { key: Arc::from(format!("{client}\n{sequence}\n{attempt}")), fingerprint: 0 }
+        }
+    }
+}
+
+/// The id under which the caller may send the same request again.
+fn request_id(headers: &HeaderMap, fingerprint: impl FnOnce() -> u64) -> Result<Option<RequestId>> {
+    let key = header(headers, &headers::IDEMPOTENCY_KEY)?;
+    let client = header(headers, &headers::CLIENT)?;
+    match (key, client) {
+        (None, None) => Ok(None),
+        (Some(key), None) => {
+            check_id(headers::IDEMPOTENCY_KEY.as_str(), key)?;
+            Ok(Some(RequestId::Key { key: Arc::from(key), fingerprint: fingerprint() }))
+        }
+        (None, Some(client)) => {
+            check_id(headers::CLIENT.as_str(), client)?;
+            let sequence = number(headers, &headers::SEQUENCE)?.unwrap_or(0);
+            if sequence == 0 {
+                return Err(Failure::parameter(headers::SEQUENCE.as_str(), "must be a whole number from 1"));
+            }
+            let acknowledged_below = number(headers, &headers::ACKNOWLEDGED_BELOW)?.unwrap_or(1);
+            // The prefix keeps callers out of the names that nodes give their own sessions.
+            let client = Arc::from(format!("c/{client}"));
+            Ok(Some(RequestId::Sequence { client, sequence, acknowledged_below }))
+        }
+        (Some(_), Some(_)) => Err(Failure::parameter(
+            headers::IDEMPOTENCY_KEY.as_str(),
+            format!("must not come together with {}", headers::CLIENT),
+        )),
+    }
+}
+
+fn check_id(name: &str, id: &str) -> Result<()> {
+    if (1..=ID_BYTES_MAX).contains(&id.len()) {
+        Ok(())
+    } else {
+        Err(Failure::parameter(name, format!("must be 1 to {ID_BYTES_MAX} bytes; got {}", id.len())))
+    }
+}
+
+fn number(headers: &HeaderMap, name: &http::HeaderName) -> Result<Option<u64>> {
+    let Some(text) = header(headers, name)? else { return Ok(None) };
+    text.parse().map(Some).map_err(|_| Failure::parameter(name.as_str(), format!("must be a whole number; got {text}")))
+}
+
+/// Tells requests apart that came under one key.
+fn fingerprint(method: &str, path: &str, body: &[u8]) -> u64 {
+    let bits = digest(&[method.as_bytes(), path.as_bytes(), body]);
+    u128::from_le_bytes(bits) as u64
+}
+
+/// The first 128 bits of the SHA-256 of `parts`, each preceded by its length.
+fn digest(parts: &[&[u8]]) -> [u8; 16] {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    *digest.first_chunk().expect("a SHA-256 digest has 32 bytes")
+}

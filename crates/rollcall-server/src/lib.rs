@@ -1,0 +1,19 @@
+//! One node of a Rollcall cluster, put together: configuration, consensus, watches, the HTTP API, and their life.
+//!
+//! [`run`] is the whole life of a node. Everything it starts it also stops: it returns only when its listeners are closed,
+//! its tasks joined and its log shut.
+
+mod app;
+mod config;
+mod http;
+mod node;
+
+mod pinned;
+mod schema;
+mod telemetry;
+mod watch;
+
+pub use config::{ConfigError, ENV_PREFIX, NodeConfig, Secret};
+pub use node::{Error, run};
+
+pub use rollcall_raft::snapshot;

@@ -1,0 +1,176 @@
+//! The life of a node, from configuration to a clean stop.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollcall_raft::{self as raft, Consensus};
+use rollcall_types::NodeName;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::app::App;
+use crate::config::{ConfigError, NodeConfig};
+use crate::http::Router;
+use crate::http::listener::{Limits, serve};
+use crate::pinned::Pinned;
+use crate::telemetry;
+use crate::watch::Hub;
+
+/// How long running requests may go on after the node was told to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+/// What nodes prove to each other when no secret is set, which [`NodeConfig::validate`] allows on loopback only.
+const LOOPBACK_SECRET: &[u8] = b"rollcall-on-loopback-without-a-secret";
+
+/// Why a node could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A port is taken or not allowed.
+    #[error("cannot listen on {address} (key `{key}`): another process may have it; give another address")]
+    Bind {
+        /// The configuration key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The log, the snapshots, the peers or the membership.
+    #[error(transparent)]
+    Raft(#[from] raft::Error),
+    /// The metrics recorder.
+    #[error("cannot install the metrics recorder")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// Runs one node until `shutdown` resolves, it is told to leave, or it cannot trust its disk any more.
+///
+/// # Errors
+/// [`Error`] when the node cannot start, or had to stop by itself.
+pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    config.validate()?;
+    let metrics = telemetry::install()?;
+    raise_descriptor_limit();
+    let name = config.name.clone().unwrap_or_else(host_name);
+    let listener = bind("http", config.http).await?;
+    let peers = bind("peer", config.peer).await?;
+    info!(node.id = %name, "node {name} serves HTTP on {}", config.http);
+
+    // HTTP answers from the start, so that whoever supervises the node can tell "waits for its peers" from "hangs".
+    let stop = CancellationToken::new();
+    let router = Router::starting();
+    let limits = Limits {
+        connections_max: config.http_connections_max,
+        per_address_max: config.http_connections_per_address_max,
+    };
+    let http = tokio::spawn(serve(listener, router.clone(), limits, stop.clone(), DRAIN));
+
+    let mut shutdown = std::pin::pin!(shutdown);
+    let started = tokio::select! {
+        started = Consensus::start(raft_options(&config, &name, peers)) => started,
+        () = shutdown.as_mut() => {
+            stop.cancel();
+            join("http", http).await;
+            return Ok(());
+        }
+    };
+    let consensus = match started {
+        Ok(consensus) => consensus,
+        Err(error) => {
+            stop.cancel();
+            join("http", http).await;
+            return Err(error.into());
+        }
+    };
+
+    let hub = Hub::new(config.watches_max);
+    let hub_task = tokio::spawn(hub.clone().run(consensus.clone(), stop.clone()));
+    router.start(Arc::new(App {
+        name,
+        data_dir: config.data_dir.clone(),
+        consensus: consensus.clone(),
+        hub,
+        pinned: Pinned::default(),
+        metrics,
+        shutdown: stop.clone(),
+        fault_injection: config.fault_injection,
+    }));
+
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        () = stop.cancelled() => Ok(()),
+        error = consensus.failed() => Err(error),
+    };
+    if let Err(error) = &ended {
+        error!(%error, "the node stops: {error}");
+    }
+    stop.cancel();
+    join("http", http).await;
+    join("watches", hub_task).await;
+    consensus.shutdown().await;
+    info!("node stopped");
+    Ok(ended?)
+}
+
+async fn join(task: &str, handle: tokio::task::JoinHandle<()>) {
+    if let Err(error) = handle.await {
+        error!(%error, "task {task} ended badly: {error}");
+    }
+}
+
+/// The host's name as far as it is a node name: what stands before the first dot.
+fn host_name() -> NodeName {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
+    let short = name.split('.').next().unwrap_or_default();
+    NodeName::try_from(short).unwrap_or_else(|_| NodeName::try_from("node").expect("`node` is a node name"))
+}
+
+/// Every connection is a file descriptor, and the usual soft limit (1024) is far below the node's caps.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        warn!(%error, "cannot raise the limit of open files: {error}");
+    }
+}
+
+async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Bind { key, address, source })
+}
+
+/// What the consensus is told, of what the node was told.
+fn raft_options(config: &NodeConfig, name: &NodeName, listener: TcpListener) -> raft::Options {
+    let secret = config.secret.as_ref().map_or_else(
+        || {
+            warn!("no secret is set: every program on this machine can pose as a node; make one with `rollcall keygen`");
+            LOOPBACK_SECRET.to_vec()
+        },
+        |secret| secret.as_bytes().to_vec(),
+    );
+    raft::Options {
+        data_dir: config.data_dir.clone(),
+        listener,
+        peer: raft::PeerNode {
+            name: name.clone(),
+            peer_addr: config.public_peer(),
+            http_addr: config.public_http(),
+            gossip_addr: String::new(),
+            zone: config.zone.as_ref().map(ToString::to_string),
+            observer: config.observer,
+        },
+        join: config.join.clone(),
+        bootstrap_expect: config.bootstrap_expect,
+        secret,
+        restore_from: config.restore.clone(),
+        timers: raft::Timers::default(),
+    }
+}

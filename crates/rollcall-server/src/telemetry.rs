@@ -1,0 +1,35 @@
+//! The process's metrics: one recorder, rendered by `/metrics` in the Prometheus text format.
+
+use std::sync::OnceLock;
+
+use metrics::{describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Bounds of the buckets of durations, in seconds.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0];
+
+/// Installs the recorder on the first call; every call gives the same handle.
+///
+/// # Errors
+/// When another recorder was installed in this process, or the buckets are refused.
+pub(crate) fn install() -> Result<PrometheusHandle, metrics_exporter_prometheus::BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS)?.install_recorder()?;
+    describe();
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+fn describe() {
+    describe_counter!("rollcall_http_requests_total", "HTTP requests answered, by method and class of status");
+    describe_histogram!("rollcall_http_request_duration_seconds", "time from a request's head to its answer's head");
+    describe_gauge!("rollcall_http_connections", "open HTTP connections");
+    describe_counter!("rollcall_http_connections_refused_total", "HTTP connections closed because of a cap");
+    describe_counter!("rollcall_http_connection_errors_total", "HTTP connections that ended with an error");
+    describe_gauge!("rollcall_watch_streams", "open watch streams and long polls");
+    describe_counter!("rollcall_watch_cut_off_total", "subscribers sent back to the event ring for falling behind");
+    describe_counter!("rollcall_peer_rejected_total", "connections to the peer port that were refused, by reason");
+}

@@ -1,0 +1,15 @@
+//! The client commands: each reads its arguments, makes one call or a few, and writes the answer.
+
+pub(crate) mod config;
+pub(crate) mod history;
+pub(crate) mod instances;
+pub(crate) mod keygen;
+pub(crate) mod kv;
+pub(crate) mod membership;
+pub(crate) mod register;
+pub(crate) mod services;
+pub(crate) mod snapshot;
+pub(crate) mod watch;
+
+mod input;
+mod pages;

@@ -1,0 +1,48 @@
+//! `rollcall keygen`: a new cluster secret.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::failure::Failure;
+use crate::secret_file;
+use crate::terminal::{print, remark};
+
+/// Arguments of `rollcall keygen`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+All nodes of a cluster need the same secret: --secret-file, or the variable
+ROLLCALL_SECRET.
+
+Examples:
+  rollcall keygen --out /etc/rollcall/secret          readable by its owner only
+  export ROLLCALL_SECRET=$(rollcall keygen)")]
+pub(crate) struct KeygenArgs {
+    /// File to make; left out, the secret is printed
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Makes a secret.
+///
+/// # Errors
+/// When the file exists already or cannot be written.
+pub(crate) fn run(args: &KeygenArgs) -> Result<(), Failure> {
+    let secret = secret_file::new_secret()
+        .map_err(|error| Failure::failed("the system has no randomness to make a secret of").because(&error))?;
+    let Some(path) = &args.out else {
+        return print(&format!("{secret}\n"));
+    };
+    secret_file::create(path, &secret).map_err(|error| {
+        let failure = Failure::failed(format!("cannot write {}", path.display())).because(&error);
+        match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                failure.hint("it may be in use: nodes with another secret cannot talk to each other; name another file")
+            }
+            _ => failure,
+        }
+    })?;
+    remark(&format!("wrote a new secret to {} (mode 0600)\n", path.display()));
+    Ok(())
+}

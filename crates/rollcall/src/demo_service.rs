@@ -1,0 +1,186 @@
+//! `rollcall demo-service`: the small HTTP services that `rollcall dev` registers, so that a catalogue has something
+//! real behind it.
+//!
+//! Each answers `GET /health` and `POST /work`. The orchestrator is also an example of discovery: it asks Rollcall who
+//! offers a capability and hands the task to one of them.
+//!
+//! Not done: authentication, limits beyond axum's body limit of 2 MB. They serve loopback, for demonstration.
+
+mod work;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use clap::Args;
+use rollcall_api::client::Client;
+use rollcall_api::query::InstancesQuery;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::failure::Failure;
+use crate::stop::stop_requested;
+
+pub(crate) use work::Kind;
+
+/// Longest time that a handed-on task may take.
+const TASK_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time to finish what is under way after a stop was asked for.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Arguments of `rollcall demo-service`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoServiceArgs {
+    /// What the service does
+    #[arg(long, value_enum)]
+    kind: Kind,
+    /// Its instance id, for its answers
+    #[arg(long)]
+    id: String,
+    /// Port on loopback
+    #[arg(long)]
+    port: u16,
+    /// Nodes to ask for others
+    #[arg(long, value_name = "URL,…", value_delimiter = ',')]
+    server: Vec<String>,
+    /// Stop when standard input closes
+    #[arg(long)]
+    stop_with_stdin: bool,
+}
+
+struct Service {
+    kind: Kind,
+    id: String,
+    started: Instant,
+    tasks: AtomicU64,
+    registry: Client,
+    http: reqwest::Client,
+    /// Turns through the candidates, so that tasks spread over them.
+    next: AtomicUsize,
+}
+
+/// A task for another service.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Errand {
+    capability: String,
+    task: Value,
+}
+
+#[derive(Debug, Serialize)]
+struct Health<'a> {
+    status: &'static str,
+    instance: &'a str,
+    uptime_ms: u128,
+    tasks: u64,
+}
+
+type Answer = Result<Json<Value>, (StatusCode, Json<Value>)>;
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// When the port cannot be listened on.
+pub(crate) async fn run(args: DemoServiceArgs) -> Result<(), Failure> {
+    let stop = stop_requested(args.stop_with_stdin)?;
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Failure::failed(format!("{} cannot listen on {address}", args.id)).because(&error))?;
+    let registry =
+        Client::new(args.server).map_err(|error| Failure::usage("--server does not name a node").because(&error))?;
+    let http = reqwest::Client::builder()
+        .timeout(TASK_TIMEOUT)
+        .no_proxy()
+        .build()
+        .map_err(|error| Failure::failed("cannot make an HTTP client").because(&error))?;
+    let service = Arc::new(Service {
+        kind: args.kind,
+        id: args.id,
+        started: Instant::now(),
+        tasks: AtomicU64::new(0),
+        registry,
+        http,
+        next: AtomicUsize::new(0),
+    });
+    serve(listener, service, stop).await
+}
+
+async fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    stop: impl Future<Output = crate::stop::Stop>,
+) -> Result<(), Failure> {
+    let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+    let router = Router::new().route("/health", get(health)).route("/work", post(work)).with_state(service);
+    let server = axum::serve(listener, router).with_graceful_shutdown(async {
+        // The sender is only dropped with this whole function, and then there is nothing left to shut down.
+        let _ = stopped.await;
+    });
+    let server = tokio::spawn(async { server.await });
+    stop.await;
+    let _ = stopping.send(());
+    // A client that keeps its connection open must not keep the process alive.
+    match tokio::time::timeout(DRAIN_TIMEOUT, server).await {
+        Ok(Ok(Err(error))) => Err(Failure::failed("the demo service failed").because(&error)),
+        Ok(Err(error)) => Err(Failure::failed("the demo service failed").because(&error)),
+        Ok(Ok(Ok(()))) | Err(_) => Ok(()),
+    }
+}
+
+async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
+    let health = Health {
+        status: "passing",
+        instance: &service.id,
+        uptime_ms: service.started.elapsed().as_millis(),
+        tasks: service.tasks.load(Ordering::Relaxed),
+    };
+    Json(json!(health))
+}
+
+async fn work(State(service): State<Arc<Service>>, Json(task): Json<Value>) -> Answer {
+    service.tasks.fetch_add(1, Ordering::Relaxed);
+    let result = match service.kind.perform(task) {
+        work::Performed::Done(result) => result,
+        work::Performed::Refused(reason) => return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, &reason)),
+        work::Performed::HandOn(task) => service.hand_on(task).await?,
+    };
+    Ok(Json(json!({ "instance": service.id, "result": result })))
+}
+
+impl Service {
+    /// Finds somebody who offers the capability and lets them do the task.
+    async fn hand_on(&self, task: Value) -> Result<Value, (StatusCode, Json<Value>)> {
+        let errand: Errand = serde_json::from_value(task)
+            .map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, &format!("not an errand: {error}")))?;
+        let candidates = self
+            .registry
+            .instances_by_capability(&errand.capability, &InstancesQuery::default())
+            .await
+            .map_err(|error| refuse(StatusCode::BAD_GATEWAY, &format!("Rollcall does not say who: {error}")))?
+            .value
+            .items;
+        // Handing a task to oneself would go round for ever.
+        let others: Vec<_> = candidates.iter().filter(|candidate| candidate.id != self.id).collect();
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let chosen =
+            turn.checked_rem(others.len()).and_then(|index| others[index].endpoints.first()).ok_or_else(|| {
+                let reason = format!("nobody else offers {:?}", errand.capability);
+                refuse(StatusCode::SERVICE_UNAVAILABLE, &reason)
+            })?;
+        let url = format!("http://{}:{}/work", chosen.host, chosen.port);
+        let unreachable = |error: reqwest::Error| refuse(StatusCode::BAD_GATEWAY, &format!("{url}: {error}"));
+        let answer = self.http.post(&url).json(&errand.task).send().await.map_err(unreachable)?;
+        answer.json().await.map_err(unreachable)
+    }
+}
+
+fn refuse(status: StatusCode, reason: &str) -> (StatusCode, Json<Value>) {
+    (status, Json(json!({ "error": reason })))
+}

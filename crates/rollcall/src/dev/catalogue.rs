@@ -1,0 +1,167 @@
+//! The demo catalogue: what `rollcall dev` starts and registers, read from `demo/catalogue.toml`.
+//!
+//! The file is compiled in, so reading it cannot fail at a person's desk without failing in the tests first.
+
+use std::collections::BTreeMap;
+
+use rollcall_api::{Registration, ServiceDefinition, decode};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::demo_service::Kind;
+
+const CATALOGUE: &str = include_str!("../../demo/catalogue.toml");
+/// The port that the file counts from.
+pub(crate) const PORT_BASE: u16 = 7500;
+
+/// A service to define, with the instances to start and register.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DemoService {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its definition.
+    pub(crate) definition: ServiceDefinition,
+    /// Its configuration document, if it has one.
+    pub(crate) config: Option<Value>,
+    /// Its instances.
+    pub(crate) instances: Vec<DemoInstance>,
+}
+
+/// An instance to start and register.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DemoInstance {
+    /// Id within its service.
+    pub(crate) id: String,
+    /// What its process does.
+    pub(crate) kind: Kind,
+    /// Where its process listens on loopback.
+    pub(crate) port: u16,
+    /// What is registered.
+    pub(crate) registration: Registration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    service: Vec<FileService>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileService {
+    name: String,
+    kind: Kind,
+    definition: Value,
+    config: Option<Value>,
+    instances: BTreeMap<String, Value>,
+}
+
+/// The catalogue with its ports moved to count from `port_base`.
+///
+/// # Errors
+/// In words, when the file is not a catalogue or a port would leave the range.
+pub(crate) fn load(port_base: u16) -> Result<Vec<DemoService>, String> {
+    let file: File = toml::from_str(CATALOGUE).map_err(|error| error.to_string())?;
+    file.service.into_iter().map(|service| read_service(service, port_base)).collect()
+}
+
+fn read_service(service: FileService, port_base: u16) -> Result<DemoService, String> {
+    let definition = decode::from_value(service.definition).map_err(|error| format!("{}: {error}", service.name))?;
+    let instances = service.instances.into_iter().map(|(id, registration)| {
+        read_instance(&id, service.kind, registration, port_base).map_err(|problem| format!("{id}: {problem}"))
+    });
+    let instances = instances.collect::<Result<_, _>>()?;
+    Ok(DemoService { name: service.name, definition, config: service.config, instances })
+}
+
+fn read_instance(id: &str, kind: Kind, mut registration: Value, port_base: u16) -> Result<DemoInstance, String> {
+    let written = registration.pointer("/endpoints/0/port").and_then(Value::as_u64).ok_or("no port")?;
+    let port = u16::try_from(written)
+        .ok()
+        .and_then(|written| written.checked_sub(PORT_BASE)?.checked_add(port_base))
+        .ok_or_else(|| format!("port {written} cannot be moved to count from {port_base}"))?;
+    move_port(&mut registration, written, port);
+    let registration = decode::from_value(registration).map_err(|error| error.to_string())?;
+    Ok(DemoInstance { id: id.to_owned(), kind, port, registration })
+}
+
+/// Writes `port` wherever the registration says `written`: as a number in endpoints, within the URLs of checks.
+fn move_port(registration: &mut Value, written: u64, port: u16) {
+    let (from, to) = (format!("127.0.0.1:{written}/"), format!("127.0.0.1:{port}/"));
+    match registration {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == "port" && value.as_u64() == Some(written) {
+                    *value = port.into();
+                } else {
+                    move_port(value, written, port);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_port(item, written, port)),
+        Value::String(text) => *text = text.replace(&from, &to),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_catalogue_obeys_the_rules_of_the_api() {
+        for service in load(PORT_BASE).unwrap() {
+            assert_eq!(service.definition.into_definition().map(drop), Ok(()), "{}", service.name);
+            for instance in service.instances {
+                assert_eq!(instance.registration.into_spec().map(drop), Ok(()), "{}", instance.id);
+            }
+        }
+    }
+
+    #[test]
+    fn the_catalogue_has_four_services_and_three_scrapers() {
+        let catalogue = load(PORT_BASE).unwrap();
+        let counts: Vec<_> = catalogue.iter().map(|service| (service.name.as_str(), service.instances.len())).collect();
+        assert_eq!(
+            counts,
+            [
+                ("data_analyst_agent", 1),
+                ("web_scraper_agent", 3),
+                ("content_specialist_agent", 1),
+                ("orchestrator_agent", 1)
+            ]
+        );
+    }
+
+    #[test]
+    fn every_required_capability_is_offered_by_another_service() {
+        let catalogue = load(PORT_BASE).unwrap();
+        let offered: BTreeSet<&String> =
+            catalogue.iter().flat_map(|service| &service.definition.capabilities).collect();
+        for service in &catalogue {
+            for capability in &service.definition.required_capabilities {
+                assert!(offered.contains(capability), "{} needs {capability}", service.name);
+            }
+        }
+    }
+
+    #[test]
+    fn ports_move_together_and_stay_distinct() {
+        let moved = load(17_500).unwrap();
+        let instances: Vec<_> = moved.iter().flat_map(|service| &service.instances).collect();
+        let ports: BTreeSet<u16> = instances.iter().map(|instance| instance.port).collect();
+        assert_eq!(ports.len(), instances.len());
+        for instance in instances {
+            assert!((17_500..17_600).contains(&instance.port), "{}", instance.port);
+            let text = serde_json::to_string(&instance.registration).unwrap();
+            assert_eq!(text.matches(&instance.port.to_string()).count(), 2, "endpoint and check: {text}");
+        }
+    }
+
+    #[test]
+    fn a_base_port_without_room_is_refused() {
+        assert!(load(65_530).is_err());
+    }
+}

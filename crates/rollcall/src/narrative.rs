@@ -1,0 +1,194 @@
+//! Changes as lines that a person reads: the events of the catalogue, the roles of nodes, the members.
+
+use rollcall_api::{Change, Instance, Member, MemberState, RaftRole, RaftStatus, Timestamp, WatchEvent};
+
+use crate::terminal::{Paint, Tone, printable};
+
+/// The event as a line without its end; `None` for a bookmark, which says nothing to people.
+pub(crate) fn event_line(event: &WatchEvent, paint: Paint) -> Option<String> {
+    let (tone, verb, change) = match event {
+        WatchEvent::Put(change) => (Tone::Good, "put", change),
+        WatchEvent::Delete(change) => (Tone::Bad, "delete", change),
+        WatchEvent::Definition(change) => (Tone::Plain, "define", change),
+        WatchEvent::Config(change) => (Tone::Plain, "config", change),
+        WatchEvent::Bookmark(_) => return None,
+        WatchEvent::Snapshot(part) => {
+            let end = if part.last { "" } else { ", more follow" };
+            return Some(format!("snapshot at #{}: {} instance(s){end}", part.revision, part.items.len()));
+        }
+    };
+    Some(format!(
+        "{}  #{:<6} {}  {}",
+        paint.dim(clock(change.at)),
+        change.revision,
+        paint.tone(tone, format_args!("{verb:<6}")),
+        printable(&describe(change)),
+    ))
+}
+
+fn describe(change: &Change) -> String {
+    let id = change.instance.as_ref().map(|instance| instance.id.as_str()).or(change.id.as_deref());
+    let mut text = match id {
+        Some(id) => format!("{}/{id}", change.service),
+        None => change.service.clone(),
+    };
+    if let Some(version) = change.version {
+        text.push_str(&format!("  version {version}"));
+    }
+    if let Some(address) = change.instance.as_ref().and_then(address) {
+        text.push_str(&format!("  {address}"));
+    }
+    text.push_str(&format!("  {} by {}", change.cause, change.actor));
+    text
+}
+
+/// `http=10.0.0.7:8080` of the default endpoint.
+pub(crate) fn address(instance: &Instance) -> Option<String> {
+    instance.endpoints.first().map(|endpoint| format!("{}={}", endpoint.name, authority(&endpoint.host, endpoint.port)))
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The time of day, UTC, to the millisecond.
+pub(crate) fn clock(at: Timestamp) -> String {
+    let text = at.to_string();
+    // YYYY-MM-DDTHH:MM:SS.mmmZ
+    text.get(11..23).unwrap_or(&text).to_owned()
+}
+
+/// A node as it was last seen: its Raft status, or silence.
+pub(crate) type Sighting = Option<RaftStatus>;
+
+/// What changed between two sightings of the node `name`, in words; `None` when nothing worth a line.
+pub(crate) fn role_change(name: &str, before: &Sighting, after: &Sighting) -> Option<(Tone, String)> {
+    let Some(now) = after else {
+        return before.is_some().then(|| (Tone::Bad, format!("{name} does not answer")));
+    };
+    if before.as_ref().is_some_and(|then| (then.role, &then.leader) == (now.role, &now.leader)) {
+        return None;
+    }
+    let term = now.term;
+    Some(match (now.role, &now.leader) {
+        (RaftRole::Leader, _) => (Tone::Good, format!("{name} leads, term {term}")),
+        (RaftRole::Candidate, _) => (Tone::Warn, format!("{name} asks for votes, term {term}")),
+        (RaftRole::Learner, Some(leader)) => (Tone::Plain, format!("{name} learns from {leader}, term {term}")),
+        (_, Some(leader)) => (Tone::Plain, format!("{name} follows {leader}, term {term}")),
+        (_, None) => (Tone::Warn, format!("{name} knows no leader, term {term}")),
+    })
+}
+
+/// What changed in the list of members, in words.
+pub(crate) fn member_changes(before: &[Member], after: &[Member]) -> Vec<(Tone, String)> {
+    let find = |members: &[Member], id| members.iter().find(|member| member.node_id == id).cloned();
+    let mut lines = Vec::new();
+    for member in after {
+        let name = &member.name;
+        match find(before, member.node_id) {
+            None => lines.push((Tone::Good, format!("{name} is a member now, {}", role_word(member.role)))),
+            Some(then) if then.state != member.state => {
+                let tone = if member.state == MemberState::Alive { Tone::Good } else { Tone::Warn };
+                lines.push((tone, format!("{name} is {}: {}", state_word(member.state), member.cause)));
+            }
+            Some(_) => {}
+        }
+    }
+    for gone in before.iter().filter(|member| find(after, member.node_id).is_none()) {
+        lines.push((Tone::Warn, format!("{} is no member any more", gone.name)));
+    }
+    lines
+}
+
+/// The word for a role.
+pub(crate) const fn role_word(role: RaftRole) -> &'static str {
+    match role {
+        RaftRole::Leader => "leader",
+        RaftRole::Follower => "follower",
+        RaftRole::Learner => "learner",
+        RaftRole::Candidate => "candidate",
+        RaftRole::Unknown => "unknown",
+    }
+}
+
+/// The word for the state of a member.
+pub(crate) const fn state_word(state: MemberState) -> &'static str {
+    match state {
+        MemberState::Alive => "alive",
+        MemberState::Suspect => "suspect",
+        MemberState::Dead => "dead",
+        MemberState::Left => "left",
+        MemberState::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(value: serde_json::Value) -> WatchEvent {
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn status(role: &str, term: u64, leader: Option<&str>) -> Sighting {
+        serde_json::from_value(json!({
+            "node": "node-1", "role": role, "term": term, "leader": leader, "commit_index": 1, "applied_index": 1,
+            "last_log_index": 1, "snapshot_index": 0, "purged_index": 0, "voters": [], "learners": [], "followers": [],
+            "quorum_ack_age_ms": null
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let deleted = event(json!({
+            "event": "delete", "revision": 41, "at": "2026-11-21T03:59:10.250Z", "service": "web", "id": "web-1",
+            "cause": "deregistered", "actor": "alice"
+        }));
+        assert_eq!(
+            event_line(&deleted, Paint::plain()).unwrap(),
+            "03:59:10.250  #41     delete  web/web-1  deregistered by alice"
+        );
+        let configured = event(json!({
+            "event": "config", "revision": 42, "at": "2026-11-21T03:59:10.250Z", "service": "web", "version": 3,
+            "cause": "configured", "actor": "alice"
+        }));
+        assert_eq!(
+            event_line(&configured, Paint::plain()).unwrap(),
+            "03:59:10.250  #42     config  web  version 3  configured by alice"
+        );
+        assert_eq!(event_line(&event(json!({ "event": "bookmark", "revision": 43 })), Paint::plain()), None);
+    }
+
+    #[test]
+    fn a_change_of_role_is_told_once() {
+        let (leader, follower) = (status("leader", 2, Some("node-1")), status("follower", 2, Some("node-2")));
+        let tell = |before, after| role_change("node-1", before, after).map(|(_, line)| line);
+        assert_eq!(tell(&None, &leader).as_deref(), Some("node-1 leads, term 2"));
+        assert_eq!(tell(&leader, &leader), None);
+        assert_eq!(tell(&leader, &follower).as_deref(), Some("node-1 follows node-2, term 2"));
+        assert_eq!(tell(&follower, &None).as_deref(), Some("node-1 does not answer"));
+        assert_eq!(tell(&None, &None), None);
+    }
+
+    #[test]
+    fn members_that_come_and_go_are_told() {
+        let member = |id: u64, state: &str| -> Member {
+            serde_json::from_value(json!({
+                "name": format!("node-{id}"), "node_id": id, "state": state, "role": "follower", "zone": null,
+                "version": null, "addresses": {}, "since": null, "cause": "no answer"
+            }))
+            .unwrap()
+        };
+        let lines =
+            member_changes(&[member(1, "alive"), member(2, "alive")], &[member(2, "suspect"), member(3, "alive")]);
+        let lines: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+        assert_eq!(
+            lines,
+            ["node-2 is suspect: no answer", "node-3 is a member now, follower", "node-1 is no member any more"]
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: run to its end, with everything it said.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::binary;
+
+/// Longest a command may run.
+const RUN_DEADLINE: Duration = Duration::from_secs(60);
+/// Pause between two looks at a running command.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A command that ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+/// A command of the binary under test, without the `ROLLCALL_…` variables of the test run.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"ROLLCALL_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs `rollcall` with `arguments` to its end.
+///
+/// # Panics
+/// When it cannot be started, or does not end within a minute (it is killed then).
+pub async fn rollcall<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Finished {
+    let mut command = command();
+    command.args(arguments);
+    tokio::task::spawn_blocking(move || run(command)).await.expect("the command was run")
+}
+
+fn run(mut command: Command) -> Finished {
+    let shown = format!("{command:?}");
+    let out = tempfile::NamedTempFile::new().expect("a file for standard output");
+    let err = tempfile::NamedTempFile::new().expect("a file for standard error");
+    let reopen = |file: &tempfile::NamedTempFile| Stdio::from(file.reopen().expect("the file is there"));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(reopen(&out))
+        .stderr(reopen(&err))
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {shown}: {error}"));
+    let read = |file: &tempfile::NamedTempFile| {
+        String::from_utf8_lossy(&std::fs::read(file.path()).expect("the file is there")).into_owned()
+    };
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("the child is ours") {
+            return Finished { code: status.code(), stdout: read(&out), stderr: read(&err) };
+        }
+        if start.elapsed() > RUN_DEADLINE {
+            child.kill().expect("the child is ours");
+            child.wait().expect("the child is ours");
+            panic!("{shown} did not end\nstdout: {}\nstderr: {}", read(&out), read(&err));
+        }
+        std::thread::park_timeout(POLL_INTERVAL);
+    }
+}

@@ -1,0 +1,20 @@
+//! Facts about a running cluster, shown on real processes.
+//!
+//! One binary for all of them: they share the harness and, where they leave it as they found it, one cluster.
+
+mod bad_input;
+mod bootstrap;
+mod catching_up;
+mod clients;
+mod disk;
+mod documents;
+mod failover;
+mod leader_faults;
+mod membership;
+mod openapi;
+mod peer_port;
+mod reading;
+mod registering;
+mod restarting;
+mod slow_clients;
+mod watching;
