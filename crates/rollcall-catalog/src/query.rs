@@ -5,7 +5,8 @@ use std::sync::Arc;
 use imbl::{OrdMap, OrdSet};
 use rollcall_types::{CapabilityName, InstanceId, KvKey, NodeId, Revision, ServiceKey, ServiceName, Tag, UnixMillis};
 
-use crate::{Catalog, EventRing, Instance, KvEntry, NodeRecord, Service};
+use crate::sessions::Seen;
+use crate::{Catalog, EventRing, Instance, KvEntry, NodeRecord, Outcome, RequestId, Service};
 
 /// A cursor points before the oldest event that is kept; the reader must list again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,11 @@ impl Catalog {
     /// All services in key order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> + '_ {
         self.services.values()
+    }
+
+    /// The services from `key` on, itself included, in key order.
+    pub fn services_from(&self, key: &str) -> impl Iterator<Item = (&ServiceKey, &Arc<Service>)> + '_ {
+        self.services.range::<_, str>((std::ops::Bound::Included(key), std::ops::Bound::Unbounded))
     }
 
     /// At most `limit` services after `cursor` that satisfy `keep`, in key order.
@@ -113,6 +119,14 @@ impl Catalog {
     pub fn kv_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a KvKey, &'a Arc<KvEntry>)> + 'a {
         let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
         self.kv.range::<_, str>(from).take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    /// What a request with this id was answered, if it was applied and is remembered.
+    pub fn answer_to(&self, id: &RequestId) -> Option<Outcome> {
+        match self.sessions.look_up(id) {
+            Seen::Answered(outcome) => Some(Outcome { replayed: true, ..outcome }),
+            Seen::New | Seen::Refused(_) => None,
+        }
     }
 
     /// The nodes that were given an id by joining.

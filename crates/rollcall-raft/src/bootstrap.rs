@@ -88,7 +88,9 @@ impl Discovery {
 
     fn note_seen(&self, newcomer: Newcomer, now: Instant) {
         let mut state = self.lock();
-        if newcomer.nonce != self.us.nonce && (state.seen.len() < SIGHTS_MAX || state.seen.contains_key(&newcomer.nonce)) {
+        if newcomer.nonce != self.us.nonce
+            && (state.seen.len() < SIGHTS_MAX || state.seen.contains_key(&newcomer.nonce))
+        {
             state.seen.insert(newcomer.nonce, (newcomer, now));
         }
     }

@@ -208,13 +208,12 @@ impl Consensus {
     /// Stops the node. A leader hands over first. When this returns, the log is closed and the data directory free.
     pub async fn shutdown(&self) {
         let core = &self.core;
-        if core.is_leader() {
-            if let Some(successor) = core.successor() {
-                info!(peer.id = %successor, "handing leadership over to node {successor}");
-                let deadline = Instant::now() + HANDOVER_TIMEOUT;
-                if let Err(error) = self.transfer_leader(successor, deadline).await {
-                    warn!(error = %error, "stopping as leader: {error}");
-                }
+        if core.is_leader()
+            && let Some(successor) = core.successor()
+        {
+            info!(peer.id = %successor, "handing leadership over to node {successor}");
+            if let Err(error) = self.transfer_leader(successor, Instant::now() + HANDOVER_TIMEOUT).await {
+                warn!(error = %error, "stopping as leader: {error}");
             }
         }
         core.hub.shutdown.cancel();
@@ -223,10 +222,13 @@ impl Consensus {
         }
         core.hub.core.store(None);
         core.hub.tasks.close();
-        if timeout(STOP_TIMEOUT, core.hub.tasks.wait()).await.is_err() {
-            warn!("some tasks did not stop within {STOP_TIMEOUT:?}");
+        let stopped = async {
+            core.hub.tasks.wait().await;
+            core.close_files().await;
+        };
+        if timeout(STOP_TIMEOUT, stopped).await.is_err() {
+            warn!("this node did not stop within {STOP_TIMEOUT:?}");
         }
-        core.release_data_dir();
     }
 }
 

@@ -24,6 +24,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 use raft_log::RaftLog;
 use raft_log::api::raft_log_writer::RaftLogWriter;
+use tokio::sync::watch;
 
 use self::record::{Callback, LogTypes, Record, RecordPayload};
 use crate::error::Error;
@@ -32,12 +33,12 @@ use crate::types::{Entry, LogId, TypeConfig, Vote};
 /// How long the flush thread waits for more writes before it syncs. With 0 raft-log syncs every write alone; the default
 /// of 1 ms adds itself to every lone commit. 50 µs, half a sync on an NVMe disk, costs one writer little and collects many.
 const FLUSH_BATCH_WAIT: Duration = Duration::from_micros(50);
-/// Largest file of the log, 8 MiB. Its entries stay in memory while it is the newest.
-const CHUNK_BYTES: usize = 8 << 20;
-/// Entries kept in memory beyond the newest chunk, 8 MiB of encoded size.
-const CACHE_BYTES: usize = 8 << 20;
-/// Entries kept in memory at most.
-const CACHE_ENTRIES: usize = 16_384;
+/// Largest file of the log, 4 MiB. Its entries stay in memory while it is the newest.
+const CHUNK_BYTES: usize = 4 << 20;
+/// Entries kept in memory beyond the newest chunk, 4 MiB of encoded size.
+const CACHE_BYTES: usize = 4 << 20;
+/// Entries kept in memory beyond the newest chunk at most.
+const CACHE_ENTRIES: usize = 8_192;
 /// Buffer for reading chunks when the log is opened, 1 MiB.
 const READ_BUFFER_BYTES: usize = 1 << 20;
 /// Most encoded bytes of entries handed out at once, to bound one message to a follower: 2 MiB.
@@ -45,10 +46,27 @@ const READ_BYTES_MAX: u64 = 2 << 20;
 /// Entries read under one lock.
 const READ_BATCH: u64 = 256;
 
-/// The log. Clones are the same log.
+/// The log. Clones are the same log; openraft's tasks hold some, and the last one to go closes it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
-    log: Arc<RwLock<RaftLog<LogTypes>>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    log: RwLock<RaftLog<LogTypes>>,
+    /// Dropped after the log, and so tells that it is closed.
+    open: watch::Sender<()>,
+}
+
+/// Waits for the end of a log.
+#[derive(Debug)]
+pub(crate) struct Closing(watch::Receiver<()>);
+
+impl Closing {
+    /// Ends when the log is closed: all is written, and the files are free for another to open.
+    pub(crate) async fn closed(mut self) {
+        while self.0.changed().await.is_ok() {}
+    }
 }
 
 impl LogStore {
@@ -70,9 +88,14 @@ impl LogStore {
         // The check above already cut what may be cut; whatever else is wrong must be refused.
         config.wal.truncate_incomplete_record = Some(false);
         match RaftLog::open(Arc::new(config)) {
-            Ok(log) => Ok(Self { log: Arc::new(RwLock::new(log)) }),
+            Ok(log) => Ok(Self { shared: Arc::new(Shared { log: RwLock::new(log), open: watch::Sender::new(()) }) }),
             Err(error) => Err(repair::find_damage(dir).unwrap_or_else(|| failed(error))),
         }
+    }
+
+    /// Tells when the log is closed.
+    pub(crate) fn closing(&self) -> Closing {
+        Closing(self.shared.open.subscribe())
     }
 
     /// Whether nothing was ever written: no vote, no entry.
@@ -101,13 +124,13 @@ impl LogStore {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, RaftLog<LogTypes>> {
-        self.log.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.shared.log.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The log for writing. A panic of an earlier writer may have left memory and file apart: that is an I/O error, which
     /// stops the node.
     fn write(&self) -> io::Result<RwLockWriteGuard<'_, RaftLog<LogTypes>>> {
-        self.log.write().map_err(|_| io::Error::other("an earlier write to the log panicked"))
+        self.shared.log.write().map_err(|_| io::Error::other("an earlier write to the log panicked"))
     }
 
     /// Entries of `start..end`, up to `bytes_max` encoded bytes but at least one if there is one.
@@ -202,10 +225,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         let log = self.read();
         let state = log.log_state();
-        Ok(LogState {
-            last_purged_log_id: state.purged().map(|id| id.0),
-            last_log_id: state.last().map(|id| id.0),
-        })
+        Ok(LogState { last_purged_log_id: state.purged().map(|id| id.0), last_log_id: state.last().map(|id| id.0) })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -251,13 +271,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let mut log = self.write()?;
-        let from = last.map_or(0, |id| id.index + 1);
-        let end = log.log_state().last().map_or(0, |id| id.0.index + 1);
-        if from < end {
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        {
+            let mut log = self.write()?;
+            let from = last.map_or(0, |id| id.index + 1);
+            let end = log.log_state().last().map_or(0, |id| id.0.index + 1);
+            if from >= end {
+                return Ok(());
+            }
             log.truncate(from)?;
+            log.flush(true, Some(Callback::Waiting(tx)))?;
         }
-        Ok(())
+        rx.await.map_err(|_| io::Error::other("the flush thread is gone"))?
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {

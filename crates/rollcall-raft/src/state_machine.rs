@@ -174,7 +174,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let info = snapshot::inspect(&file.path).map_err(io::Error::other)?;
             let catalog = match file.catalog {
                 Some(catalog) => catalog,
-                None => Arc::new(snapshot::load(&file.path).map_err(io::Error::other)?.1),
+                None => Arc::new(snapshot::load(&file.path, snapshot::Check::Digest).map_err(io::Error::other)?.1),
             };
             snapshots.install(&file.path, meta_of_file, info)?;
             Ok(catalog)
@@ -188,10 +188,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(self.snapshots.current().map(|stored| Snapshot {
-            meta: stored.meta,
-            snapshot: SnapshotFile { path: stored.path, catalog: None },
-        }))
+        Ok(self
+            .snapshots
+            .current()
+            .map(|stored| Snapshot { meta: stored.meta, snapshot: SnapshotFile { path: stored.path, catalog: None } }))
     }
 }
 

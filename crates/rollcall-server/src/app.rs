@@ -6,6 +6,7 @@ use std::sync::Arc;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rollcall_raft::Consensus;
 use rollcall_types::NodeName;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::pinned::Pinned;
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) hub: Hub,
     /// Catalogues of listings under way.
     pub(crate) pinned: Pinned,
+    /// Snapshot downloads: one at a time, each has a file on the data disk.
+    pub(crate) downloads: Arc<Semaphore>,
     /// Renders `/metrics`.
     pub(crate) metrics: PrometheusHandle,
     /// Stops the node when cancelled.

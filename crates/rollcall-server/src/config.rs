@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rollcall_types::{Label, NodeName};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Prefix of environment variables: `ROLLCALL_DATA_DIR` sets `data-dir`.
 pub const ENV_PREFIX: &str = "ROLLCALL_";
@@ -19,8 +19,7 @@ const BOOTSTRAP_EXPECT_MAX: u32 = 100;
 const SECRET_MIN_BYTES: usize = 16;
 
 /// A cluster secret. Never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -33,6 +32,33 @@ impl Secret {
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text.trim().to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Takes a string; of anything else it names the type and not the value, as serde's own message would.
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string in quotes")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret::from(text.to_owned()))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+                Err(E::custom("a secret must be a string in quotes; got a number"))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+                Err(E::custom("a secret must be a string in quotes; got a number"))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
     }
 }
 
@@ -159,7 +185,8 @@ impl NodeConfig {
             let origin = path.display().to_string();
             let invalid = |error: toml::de::Error| ConfigError::Invalid {
                 origin: origin.clone(),
-                problem: error.to_string().trim_end().to_owned(),
+                // Not the whole error, which shows the line: it may be the one with the secret.
+                problem: format!("{}{}", line_of(&text, &error), error.message()),
             };
             // Decoded once for its own sake: an error then points at the line in the file.
             toml::from_str::<Self>(&text).map_err(invalid)?;
@@ -284,6 +311,12 @@ fn set(merged: &mut toml::Table, key: String, value: toml::Value) {
     merged.insert(key, value);
 }
 
+/// "line 3: ", where the error is.
+fn line_of(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1))
+}
+
 fn value_of_variable(key: &str, text: &str) -> toml::Value {
     if key == "join" {
         let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
@@ -349,8 +382,16 @@ mod tests {
     }
 
     #[test]
+    fn an_error_in_a_file_names_the_line_and_does_not_show_it() {
+        let report = load("name = 'x'\nsecret = 1234567890", &[], &[]).unwrap_err().to_string();
+        assert!(report.contains("line 2") && !report.contains("1234567890"), "{report}");
+    }
+
+    #[test]
     fn variables_that_kubernetes_sets_are_not_ours() {
-        assert!(load("", &[("ROLLCALL_PORT", "tcp://10.0.0.1:7400"), ("ROLLCALL_SERVICE_HOST", "10.0.0.1")], &[]).is_ok());
+        assert!(
+            load("", &[("ROLLCALL_PORT", "tcp://10.0.0.1:7400"), ("ROLLCALL_SERVICE_HOST", "10.0.0.1")], &[]).is_ok()
+        );
     }
 
     #[test]

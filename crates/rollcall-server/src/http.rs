@@ -15,5 +15,6 @@ mod openapi;
 mod router;
 mod write;
 
+pub(crate) use failure::{Failure, Result};
 pub(crate) use handlers::instances::wire as wire_instance;
 pub(crate) use router::Router;

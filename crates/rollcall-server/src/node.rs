@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rollcall_raft::{self as raft, Consensus};
 use rollcall_types::NodeName;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -91,14 +93,16 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         }
     };
 
+    remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
-    let hub_task = tokio::spawn(hub.clone().run(consensus.clone(), stop.clone()));
+    let hub_task = hub.follow(consensus.clone(), stop.clone());
     router.start(Arc::new(App {
         name,
         data_dir: config.data_dir.clone(),
         consensus: consensus.clone(),
         hub,
         pinned: Pinned::default(),
+        downloads: Arc::new(Semaphore::new(1)),
         metrics,
         shutdown: stop.clone(),
         fault_injection: config.fault_injection,
@@ -118,6 +122,21 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     consensus.shutdown().await;
     info!("node stopped");
     Ok(ended?)
+}
+
+/// Removes what a node that was killed during a snapshot download left in its data directory.
+fn remove_downloads(data_dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(data_dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("download-")
+            && name.ends_with(".tmp")
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            warn!(%error, "cannot remove {}: {error}", entry.path().display());
+        }
+    }
 }
 
 async fn join(task: &str, handle: tokio::task::JoinHandle<()>) {
@@ -151,7 +170,9 @@ async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Err
 fn raft_options(config: &NodeConfig, name: &NodeName, listener: TcpListener) -> raft::Options {
     let secret = config.secret.as_ref().map_or_else(
         || {
-            warn!("no secret is set: every program on this machine can pose as a node; make one with `rollcall keygen`");
+            warn!(
+                "no secret is set: every program on this machine can pose as a node; make one with `rollcall keygen`"
+            );
             LOOPBACK_SECRET.to_vec()
         },
         |secret| secret.as_bytes().to_vec(),

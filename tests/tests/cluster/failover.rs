@@ -43,7 +43,8 @@ async fn time_to_write(nodes: &[Arc<Node>], name: &str) -> Duration {
 
 fn report(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
-    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    let median = (times[(times.len() - 1) / 2] + times[times.len() / 2]) / 2;
+    let worst = times[times.len() - 1];
     note(format_args!("{what}, {} rounds: writes again after {median:?} (median), {worst:?} (worst)", times.len()));
 }
 

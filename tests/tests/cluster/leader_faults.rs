@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rollcall_tests::{Cluster, DEADLINE, Ledger, Load, Node, note, registration, wait_until};
 use serde_json::{Value, json};
@@ -60,6 +60,22 @@ async fn any_node_but_the_leader_can_be_killed_without_a_gap_in_what_is_held() {
         cluster.wait_ready().await;
     }
     check_everywhere(&cluster, &load.stop().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_follower_does_not_keep_the_leader_busy() {
+    let cluster = Cluster::start(3).await;
+    let leader = cluster.leader().await;
+    cluster.node((leader + 1) % 3).kill9();
+    let load = Load::start("bereaved", &[cluster.node(leader).clone()], 2);
+    load.wait_for(20).await;
+    let (before, start) = (cluster.node(leader).log().lines().count(), Instant::now());
+    load.wait_for(400).await;
+    let lines = cluster.node(leader).log().lines().count() - before;
+    let per_second = lines as f64 / start.elapsed().as_secs_f64();
+    load.stop().await;
+    // Heartbeats go out a dozen times a second; a retry that does not wait goes round thousands of times.
+    assert!(per_second < 100.0, "{per_second:.0} log lines a second\n{}", cluster.node(leader).log_tail(4));
 }
 
 /// Writes a number up and reads it back linearizably from every node, all the while.
@@ -221,12 +237,8 @@ async fn a_leader_that_is_cut_off_refuses_writes_and_serves_stale_reads_while_th
     assert!(matches!(refused.code().as_str(), "no_leader" | "no_quorum"), "{}", refused.text());
     let retry_after = refused.header("retry-after").and_then(|text| text.parse::<u64>().ok());
     assert!(retry_after.is_some(), "a refusal for now says when to come back: {:?}", refused.headers);
-    let mut refusals = 0;
-    for _ in 0..5 {
-        let again = minority.register("cut-off", "refused", &registration(3)).await;
-        refusals += usize::from(again.expect(503).code().starts_with("no_"));
-    }
-    assert_eq!(refusals, 5);
+    let again = minority.register("cut-off", "refused", &registration(3)).await.expect(503);
+    assert!(matches!(again.code().as_str(), "no_leader" | "no_quorum"), "{}", again.text());
     let read = minority.get("/v1/services/cut-off/instances/before?consistency=linearizable").answer().await;
     assert!(matches!(read.status, 503 | 504), "{}: {}", read.status, read.text());
 
@@ -242,6 +254,9 @@ async fn a_leader_that_is_cut_off_refuses_writes_and_serves_stale_reads_while_th
         later => Err(format!("{early} ms, then {later} ms")),
     })
     .await;
+
+    let ready = minority.get("/readyz").answer().await;
+    assert_eq!(ready.status, 503, "a node that reaches no majority is not ready: {}", ready.text());
 
     cluster.heal().await;
     let ledger = load.stop().await;

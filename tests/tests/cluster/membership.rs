@@ -174,36 +174,60 @@ async fn a_node_with_another_secret_is_kept_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_another_cluster_is_kept_out_and_says_so() {
-    let home = Cluster::start(3).await;
-    let written = home.node(0).register("home", "i-1", &registration(8080)).await.expect(201).revision();
-    let foreign = Cluster::start(1).await;
-    foreign.node(0).register("abroad", "i-1", &registration(8080)).await.expect(201);
-    foreign.node(0).kill9();
-    // Same secret, same flags as a node that would join `home`, but data of another cluster.
+async fn nodes_of_another_cluster_are_kept_out_although_they_know_the_secret() {
+    // Two nodes, one of whose addresses is then taken over by another cluster, as after a mix-up of machines.
+    let old = Cluster::start(2).await;
+    old.node(0).register("old", "i-1", &registration(8080)).await.expect(201);
+    old.node(0).kill9();
+    old.node(1).kill9();
+    let mut new = Cluster::of(0).prepare();
+    let taken = old.node(1).options();
     let options = NodeOptions {
-        data_dir: foreign.node(0).data_dir().to_owned(),
-        secret_file: home.secret_file(),
-        ..home.options("n1")
+        http: taken.http,
+        peer: taken.peer,
+        secret_file: old.secret_file(),
+        bootstrap_expect: Some(1),
+        ..new.options("n2")
     };
-    let visitor = Node::new(options, home.path().join("visitor.log"));
-    visitor.start();
-    wait_until("the visitor to say that it is elsewhere", DEADLINE, async || {
-        let said = visitor.log().to_lowercase();
-        if said.contains("cluster")
-            && (!visitor.is_running() || said.contains("another cluster") || said.contains("join"))
-        {
-            Ok(())
-        } else {
-            Err(said)
+    let index = new.join(options).await;
+    let home = new.node(index);
+    let term = home.raft().await.map(|view| view["term"].clone());
+    home.register("new", "i-1", &registration(8080)).await.expect(201);
+
+    old.node(0).start();
+    wait_until("the stranger to be rejected", DEADLINE, async || {
+        match metric(&home.metrics().await, "rollcall_peer_rejected_total", &["reason=\"cluster\""]) {
+            0.0 => Err(format!("none rejected\n{}", old.node(0).log_tail(5))),
+            _ => Ok(()),
         }
     })
     .await;
-    for node in home.nodes() {
-        let path = format!("/v1/services/home/instances/i-1?min_revision={written}");
-        node.get(&path).answer().await.expect(200);
-        let abroad = node.get("/v1/services/abroad?consistency=linearizable").answer().await.expect(404);
-        assert_eq!(abroad.code(), "service_not_found");
-        assert_eq!(members(node).await.len(), 3);
+    let ready = old.node(0).get("/readyz").send().await;
+    assert!(ready.is_err() || ready.is_ok_and(|answer| answer.status != 200), "the stranger found nobody of its own");
+    assert!(old.node(0).log().to_lowercase().contains("cluster"), "{}", old.node(0).log_tail(20));
+    assert_eq!(home.raft().await.map(|view| view["term"].clone()), term, "nobody was unseated");
+    assert_eq!(members(home).await.len(), 1);
+    let path = "/v1/services/old?consistency=linearizable";
+    assert_eq!(home.get(path).answer().await.expect(404).code(), "service_not_found");
+    home.register("new", "i-2", &registration(8080)).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_that_is_pointed_at_two_clusters_is_refused() {
+    let first = Cluster::start(1).await;
+    let second = Cluster::start(1).await;
+    let mut all = Cluster::of(0).prepare();
+    let join = vec![first.node(0).options().peer, second.node(0).options().peer];
+    let index = all.adopt(NodeOptions { join, secret_file: first.secret_file(), ..all.options("lost") });
+    all.node(index).start();
+    let ended = all.node(index).wait_exit().await;
+    assert_eq!(ended.code(), Some(1), "{}", all.node(index).log());
+    let mut ids = Vec::new();
+    for cluster in [&first, &second] {
+        let status = cluster.node(0).get("/v1/cluster").answer().await.expect(200).json();
+        ids.push(status["cluster_id"].as_str().unwrap_or_default().to_owned());
+        assert_eq!(members(cluster.node(0)).await.len(), 1, "it joined neither");
     }
+    let said = all.node(index).log();
+    assert!(ids.iter().any(|id| said.contains(id)), "it names the clusters {ids:?}: {said}");
 }

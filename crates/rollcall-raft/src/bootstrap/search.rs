@@ -90,12 +90,7 @@ impl Search<'_> {
 /// This node as a founder of `offer`.
 fn member_of(us: &Newcomer, offer: &Offer) -> Option<Member> {
     let founder = offer.founders.iter().find(|founder| founder.nonce == us.nonce)?;
-    Some(Member {
-        cluster: offer.cluster,
-        node: founder.node,
-        founders: offer.founders.clone(),
-        initializer: false,
-    })
+    Some(Member { cluster: offer.cluster, node: founder.node, founders: offer.founders.clone(), initializer: false })
 }
 
 /// Asks around in the name of one new node.

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, TransferLeaderRequest, VoteRequest,
-    VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, TransferLeaderRequest,
+    VoteRequest, VoteResponse,
 };
 use openraft::{EntryPayload, Membership};
 use rollcall_catalog::{Actor, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId};

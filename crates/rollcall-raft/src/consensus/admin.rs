@@ -56,12 +56,7 @@ impl Core {
         Err(why)
     }
 
-    async fn ask(
-        &self,
-        leader: NodeId,
-        request: AdminRequest,
-        deadline: Instant,
-    ) -> Option<Result<(), AdminRefusal>> {
+    async fn ask(&self, leader: NodeId, request: AdminRequest, deadline: Instant) -> Option<Result<(), AdminRefusal>> {
         let link = self.link(leader)?;
         match link.call(&ControlRequest::Admin(request), deadline).await {
             Ok(ControlReply::Admin(result)) => Some(result),
@@ -167,10 +162,7 @@ impl Core {
 
     /// Has the catalogue do something in the name of the cluster itself.
     pub(super) async fn command(&self, command: Command) -> Result<Outcome, AdminRefusal> {
-        let actor = Actor {
-            name: ActorName::try_from("rollcall").expect("a valid name"),
-            via: self.name.clone(),
-        };
+        let actor = Actor { name: ActorName::try_from("rollcall").expect("a valid name"), via: self.name.clone() };
         let request = Request { id: None, at: UnixMillis::default(), actor, command };
         let proposed = self.propose(request, Instant::now() + CHANGE_TIMEOUT).await;
         proposed.map_err(|_| AdminRefusal::NotLeading(NotLeading::NoQuorum))
@@ -179,7 +171,11 @@ impl Core {
     /// Takes a new node in: gives it an id and makes it a learner. Asked again by the same node, it answers the same.
     pub(crate) async fn join(&self, newcomer: &Newcomer) -> DiscoverReply {
         let elsewhere = |core: &Self| DiscoverReply::NotLeading {
-            leader: core.leader().filter(|leader| *leader != core.node).and_then(|leader| core.member(leader)).map(|peer| peer.peer_addr),
+            leader: core
+                .leader()
+                .filter(|leader| *leader != core.node)
+                .and_then(|leader| core.member(leader))
+                .map(|peer| peer.peer_addr),
         };
         if !self.is_leader() {
             return elsewhere(self);

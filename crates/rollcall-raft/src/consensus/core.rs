@@ -19,6 +19,7 @@ use super::propose::Forward;
 use super::session::Session;
 use crate::error::Error;
 use crate::identity::DataDir;
+use crate::log_store::Closing;
 use crate::snapshot::SnapshotStore;
 use crate::state_machine::View;
 use crate::transport::hub::Hub;
@@ -53,7 +54,14 @@ pub(crate) struct Core {
     /// Milliseconds from `started` to the last message of a leader, plus one; 0 before the first.
     pub(super) contact: AtomicU64,
     pub(super) started: Instant,
-    pub(super) data_dir: Mutex<Option<DataDir>>,
+    pub(super) files: Mutex<Option<Files>>,
+}
+
+/// What a running node holds on disk.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) log: Closing,
+    pub(super) _data_dir: DataDir,
 }
 
 impl Core {
@@ -100,6 +108,17 @@ impl Core {
         }
     }
 
+    /// Notes that a peer has connected: whatever waits before it tries that peer again need not.
+    pub(crate) async fn note_arrival(&self, from: NodeId) {
+        if let Some(link) = self.links.find(from) {
+            link.wake();
+        }
+        if self.is_leader() {
+            // An error means that openraft has stopped, which others notice.
+            let _ = self.raft.trigger().reset_backoff([from.get()]).await;
+        }
+    }
+
     /// Time since the leader was last heard.
     pub(super) fn contact_age(&self) -> Option<Duration> {
         let at = self.contact.load(Ordering::Relaxed).checked_sub(1)?;
@@ -141,8 +160,12 @@ impl Core {
         reached
     }
 
-    pub(super) fn release_data_dir(&self) {
-        self.data_dir.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    /// Waits until openraft has let go of the log, then lets go of the data directory.
+    pub(super) async fn close_files(&self) {
+        let files = self.files.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(Files { log, _data_dir }) = files {
+            log.closed().await;
+        }
     }
 
     /// Answers a request of a peer on the control connection.
@@ -157,9 +180,7 @@ impl Core {
                 }
                 Err(_) => ControlReply::Stopped,
             },
-            ControlRequest::Vote(vote) => {
-                self.raft.vote(vote).await.map_or(ControlReply::Stopped, ControlReply::Vote)
-            }
+            ControlRequest::Vote(vote) => self.raft.vote(vote).await.map_or(ControlReply::Stopped, ControlReply::Vote),
             ControlRequest::PreVote(vote) => {
                 self.raft.pre_vote(vote).await.map_or(ControlReply::Stopped, ControlReply::PreVote)
             }

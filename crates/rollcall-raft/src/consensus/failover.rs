@@ -50,7 +50,8 @@ async fn replace(core: &Arc<Core>, leader: NodeId) {
         return;
     }
     let until = Instant::now() + HINT_LIFETIME;
-    let mut pause = RANK_STEP * u32::try_from(rank).unwrap_or(u32::MAX) + RANK_STEP.mul_f64(rand::random::<f64>() / 4.0);
+    let mut pause =
+        RANK_STEP * u32::try_from(rank).unwrap_or(u32::MAX) + RANK_STEP.mul_f64(rand::random::<f64>() / 4.0);
     while Instant::now() < until {
         if timeout(pause, core.leader_changed(leader)).await.is_ok() {
             return;

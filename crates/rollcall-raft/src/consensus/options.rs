@@ -60,14 +60,20 @@ impl Options {
                 problems.push(format!("to found a cluster of {expect}, join must name the other nodes"));
             }
             Some(_) if self.peer.observer => {
-                problems.push("an observer has no vote and so founds no cluster; leave out bootstrap-expect".to_owned());
+                problems
+                    .push("an observer has no vote and so founds no cluster; leave out bootstrap-expect".to_owned());
             }
             None if self.restore_from.is_some() => {
                 problems.push("a snapshot is restored into a new cluster only; set bootstrap-expect".to_owned());
             }
             _ => {}
         }
-        if self.peer.peer_addr.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+        if self
+            .peer
+            .peer_addr
+            .rsplit_once(':')
+            .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+        {
             problems.push(format!("the peer address '{}' must be host:port", self.peer.peer_addr));
         }
         problems.extend(self.timers.problems());

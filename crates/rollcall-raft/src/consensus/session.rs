@@ -38,11 +38,11 @@ impl Session {
 
     /// Notes that nobody waits for a request any more; `is_answered` when the catalogue answered it.
     pub(crate) fn end(&mut self, id: &RequestId, is_answered: bool) {
-        if let RequestId::Sequence { client, sequence, .. } = id {
-            if *client == self.client {
-                self.under_way.remove(sequence);
-                self.is_known |= is_answered;
-            }
+        if let RequestId::Sequence { client, sequence, .. } = id
+            && *client == self.client
+        {
+            self.under_way.remove(sequence);
+            self.is_known |= is_answered;
         }
     }
 

@@ -12,9 +12,10 @@ use rollcall_types::NodeId;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::DropGuard;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::barrier::{self, WAITERS_MAX};
+use super::core::Files;
 use super::propose::{self, PROPOSALS_MAX, jitter};
 use super::session::Session;
 use super::{Core, Options, RaftStatus, Role, failover, status};
@@ -47,11 +48,8 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
             data_dir.root().display()
         )));
     }
-    let newcomer = Newcomer {
-        nonce: identity.nonce,
-        peer: options.peer.clone(),
-        expect: options.bootstrap_expect.unwrap_or(0),
-    };
+    let newcomer =
+        Newcomer { nonce: identity.nonce, peer: options.peer.clone(), expect: options.bootstrap_expect.unwrap_or(0) };
     let who = Who { member: identity.member.as_ref().map(|member| (member.cluster, member.node)) };
     let (discovery, offers) = Discovery::new(newcomer.clone(), identity.member.as_ref());
     let (hub, hints) = Hub::new(Secret::new(&options.secret), who, discovery);
@@ -65,7 +63,9 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
         let path = data_dir.log();
         move || LogStore::open(&path)
     });
+    let started = Instant::now();
     let log = log.await?;
+    debug!(duration_ms = started.elapsed().as_millis(), "the log is open");
     let member = match identity.member.clone() {
         Some(member) => member,
         None => {
@@ -90,6 +90,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
         Some(machine) => machine.await?,
         None => open_machine(&data_dir, &member).await?,
     };
+    debug!(duration_ms = started.elapsed().as_millis(), "the state is read");
     run(options.timers, hub, guard, hints, data_dir, member, options.peer.observer, log, machine).await
 }
 
@@ -133,7 +134,7 @@ fn open_machine(
 
 /// Lays the state of a snapshot under an empty log, as if this cluster had come that far.
 fn restore(path: &Path, data_dir: &DataDir, log: &LogStore, member: &Member) -> Result<(), Error> {
-    let (_, catalog, info) = snapshot::load(path)?;
+    let (_, catalog, info) = snapshot::load(path, snapshot::Check::Digest)?;
     let last = LogId::new_term_index(info.term.max(1), info.index.max(1));
     let voters = member.founders.iter().map(|founder| founder.node.get()).collect();
     let nodes = founders(member);
@@ -170,9 +171,11 @@ async fn run(
     let config = timers.config(member.cluster.to_string())?;
     let links = Arc::new(Links::default());
     let (view, snapshots) = (machine.view(), machine.snapshots());
+    let files = Files { log: log.closing(), _data_dir: data_dir };
     let networks = Networks { hub: hub.clone(), links: links.clone() };
     let raft = Raft::new(member.node.get(), config, networks, log, machine).await;
     let raft = raft.map_err(|fatal| Error::StorageFailed(fatal.to_string()))?;
+    debug!("the log is replayed");
 
     let (forwards, forward_queue) = mpsc::channel(PROPOSALS_MAX);
     let (barriers, barrier_queue) = mpsc::channel(WAITERS_MAX);
@@ -197,7 +200,7 @@ async fn run(
         has_stopped: AtomicBool::new(false),
         contact: AtomicU64::new(0),
         started: Instant::now(),
-        data_dir: Mutex::new(Some(data_dir)),
+        files: Mutex::new(Some(files)),
         raft,
         hub: hub.clone(),
     });
@@ -264,11 +267,9 @@ fn check_reach(log: &LogStore, machine: &StateMachine, data_dir: &DataDir) -> Re
 /// Founds the cluster, or goes on founding it after a crash.
 async fn initialize(core: &Arc<Core>, member: &Member) -> Result<(), Error> {
     let is_initialized = core.raft.is_initialized().await.map_err(|fatal| core.fatal(&fatal))?;
-    if !is_initialized {
-        if let Err(error) = core.raft.initialize(founders(member)).await {
-            // Another founder's vote may come first only if the log has entries already, which is as good.
-            warn!(error = %error, "founding the cluster: {error}");
-        }
+    if !is_initialized && let Err(error) = core.raft.initialize(founders(member)).await {
+        // Another founder's vote may come first only if the log has entries already, which is as good.
+        warn!(error = %error, "founding the cluster: {error}");
     }
     let core = core.clone();
     let founded: Vec<_> = member.founders.iter().map(|founder| founder.node).collect();

@@ -108,6 +108,9 @@ impl Core {
             ServerState::Follower => Role::Follower,
             ServerState::Learner | ServerState::Shutdown => Role::Learner,
         };
+        // openraft's last words stay as they were when it stopped.
+        let has_stopped = self.has_stopped();
+        let role = if has_stopped { Role::Learner } else { role };
         let membership = &server.membership_config;
         let voter_ids = membership.voter_ids().collect::<std::collections::BTreeSet<_>>();
         let (voters, learners): (Vec<_>, Vec<_>) = membership
@@ -118,7 +121,11 @@ impl Core {
         let followers = data.replication.iter().flatten().filter(|(node, _)| **node != self.node.get());
         let followers = followers.map(|(node, matched)| {
             let matched_index = matched.map_or(0, |id| id.index);
-            FollowerStatus { node: NodeId::new(*node), matched_index, lag: last_log_index.saturating_sub(matched_index) }
+            FollowerStatus {
+                node: NodeId::new(*node),
+                matched_index,
+                lag: last_log_index.saturating_sub(matched_index),
+            }
         });
         let contact_age = match role {
             Role::Leader if voter_ids.len() == 1 => Some(Duration::ZERO),
@@ -130,7 +137,7 @@ impl Core {
             node: self.node,
             role,
             term: server.vote.leader_id.term,
-            leader: server.current_leader.map(NodeId::new),
+            leader: server.current_leader.filter(|_| !has_stopped).map(NodeId::new),
             last_log_index,
             commit_index: data.local_committed.map_or(0, |id| id.index),
             applied_index: self.catalog().revision().get(),

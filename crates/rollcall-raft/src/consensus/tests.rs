@@ -1,7 +1,7 @@
 //! Whole nodes in one process, over real sockets and real files.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rollcall_catalog::{Actor, Command, Precondition, Reply, RequestId};
@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::PeerNode;
+
+mod attacks;
 
 const SECRET: &[u8] = b"a secret of at least sixteen bytes";
 /// Nothing in these tests takes longer unless it is broken; the machine may be busy.
@@ -118,6 +120,39 @@ impl Cluster {
         usize::from(self.leader().await == 0)
     }
 
+    /// Starts one more node that joins.
+    async fn join(&mut self, name: &'static str, observer: bool) -> usize {
+        let (mut place, listener) = Place::new(name).await;
+        place.observer = observer;
+        let options = place.options(listener, &[&self.places[0]], None);
+        self.nodes.push(timeout(PATIENCE, Consensus::start(options)).await.expect("the node joins").unwrap());
+        self.places.push(place);
+        self.nodes.len() - 1
+    }
+
+    /// Waits until `node` has a vote in the eyes of all.
+    async fn has_vote(&self, node: usize) {
+        let id = self.nodes[node].node();
+        until(|| async { self.nodes.iter().all(|n| n.status().voters.contains_key(&id)).then_some(()) }).await;
+    }
+
+    /// Waits until all have applied what the first has acknowledged, and returns their digests.
+    async fn digests(&self) -> Vec<snapshot::Digest> {
+        let mut digests = Vec::new();
+        let revision = self.nodes[0].read_barrier(soon()).await.unwrap();
+        for node in &self.nodes {
+            node.wait_for(revision, soon()).await.unwrap();
+            digests.push(snapshot::digest(&node.catalog()).unwrap());
+        }
+        digests
+    }
+
+    /// Cuts node `index` off from all others, in both directions.
+    fn isolate(&self, index: usize) {
+        let others = self.nodes.iter().map(Consensus::node).filter(|node| *node != self.nodes[index].node());
+        self.nodes[index].set_blocked_peers(others.collect());
+    }
+
     async fn shutdown(self) {
         for node in &self.nodes {
             node.shutdown().await;
@@ -125,14 +160,22 @@ impl Cluster {
     }
 }
 
+/// Stops a node as `kill -9` would: nobody is told, nothing is handed over.
+async fn crash(node: &Consensus) {
+    let core = &node.core;
+    core.hub.shutdown.cancel();
+    core.raft.shutdown().await.unwrap();
+    core.hub.core.store(None);
+    core.hub.tasks.close();
+    core.hub.tasks.wait().await;
+    timeout(PATIENCE, core.close_files()).await.unwrap();
+}
+
 fn put(key: &str, value: &str) -> Request {
     Request {
         id: None,
         at: UnixMillis::default(),
-        actor: Actor {
-            name: ActorName::try_from("test").unwrap(),
-            via: NodeName::try_from("test").unwrap(),
-        },
+        actor: Actor { name: ActorName::try_from("test").unwrap(), via: NodeName::try_from("test").unwrap() },
         command: Command::KvPut {
             key: KvKey::try_from(key).unwrap(),
             value: value.as_bytes().to_vec().into(),
@@ -163,7 +206,7 @@ async fn one_node_founds_a_cluster_alone_and_serves() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_found_one_cluster_and_take_writes_anywhere() {
     let cluster = Cluster::found(&["a", "b", "c"]).await;
-    let ids: std::collections::BTreeSet<_> = cluster.nodes.iter().map(Consensus::cluster_id).collect();
+    let ids: BTreeSet<_> = cluster.nodes.iter().map(Consensus::cluster_id).collect();
     assert_eq!(ids.len(), 1);
     for (index, node) in cluster.nodes.iter().enumerate() {
         let key = format!("key-{index}");
@@ -174,4 +217,325 @@ async fn three_nodes_found_one_cluster_and_take_writes_anywhere() {
         }
     }
     cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_leader_crashes() {
+    let mut cluster = Cluster::found(&["a", "b", "c"]).await;
+    let leader = cluster.leader().await;
+    for index in 0..50 {
+        cluster.nodes[index % 3].propose(put(&format!("key-{index}"), "v"), soon()).await.unwrap();
+    }
+    let crashed = cluster.nodes.remove(leader);
+    crash(&crashed).await;
+    let started = Instant::now();
+    cluster.nodes[0].propose(put("after", "v"), soon()).await.unwrap();
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(5), "writes succeed again after {took:?}");
+    for node in &cluster.nodes {
+        node.read_barrier(soon()).await.unwrap();
+        assert!((0..50).all(|index| value(node, &format!("key-{index}")).is_some()));
+    }
+    drop(crashed);
+    let back = cluster.places[leader].restart().await;
+    cluster.nodes.push(back);
+    assert_eq!(cluster.digests().await.into_iter().collect::<BTreeSet<_>>().len(), 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_nodes_restart_with_the_same_catalogue() {
+    let mut cluster = Cluster::found(&["a", "b", "c"]).await;
+    for index in 0..30 {
+        cluster.nodes[index % 3].propose(put(&format!("key-{index}"), "v"), soon()).await.unwrap();
+    }
+    // One of them from a snapshot and the rest of the log.
+    cluster.nodes[0].trigger_snapshot().await.unwrap();
+    until(|| async { (cluster.nodes[0].status().snapshot_index > 0).then_some(()) }).await;
+    cluster.nodes[1].propose(put("last", "v"), soon()).await.unwrap();
+    let before = cluster.digests().await;
+    for node in std::mem::take(&mut cluster.nodes) {
+        crash(&node).await;
+    }
+    for place in &cluster.places {
+        cluster.nodes.push(place.restart().await);
+    }
+    cluster.leader().await;
+    for node in &cluster.nodes {
+        node.read_barrier(soon()).await.unwrap();
+        assert!(value(node, "last").is_some() && value(node, "key-29").is_some());
+    }
+    let after: BTreeSet<_> = cluster.digests().await.into_iter().collect();
+    assert_eq!(after.len(), 1);
+    assert_eq!(before.into_iter().collect::<BTreeSet<_>>().len(), 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_sent_again_elsewhere_is_done_once() {
+    let cluster = Cluster::found(&["a", "b", "c"]).await;
+    let id = RequestId::Key { key: "once".into(), fingerprint: 1 };
+    let request = Request { id: Some(id), ..put("a", "1") };
+    let first = cluster.nodes[0].propose(request.clone(), soon()).await.unwrap();
+    cluster.nodes[1].propose(put("a", "2"), soon()).await.unwrap();
+    for node in &cluster.nodes {
+        let again = node.propose(request.clone(), soon()).await.unwrap();
+        assert!(again.replayed);
+        assert_eq!((again.revision, again.reply), (first.revision, first.reply.clone()));
+    }
+    cluster.nodes[0].read_barrier(soon()).await.unwrap();
+    assert_eq!(value(&cluster.nodes[0], "a").as_deref(), Some("2"));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writes_at_once_on_a_follower_are_all_done_once() {
+    let cluster = Cluster::found(&["a", "b", "c"]).await;
+    let follower = cluster.follower().await;
+    let writes = (0..500).map(|index| {
+        let node = cluster.nodes[follower].clone();
+        async move { node.propose(put(&format!("key-{index}"), "v"), soon()).await.unwrap() }
+    });
+    let outcomes = futures_util::future::join_all(writes).await;
+    let revisions: BTreeSet<_> = outcomes.iter().map(|outcome| outcome.revision).collect();
+    assert_eq!(revisions.len(), 500);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome.reply, Reply::Written { created: true, .. })));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_serves_no_linearizable_read() {
+    let cluster = Cluster::found(&["a", "b", "c"]).await;
+    let old = cluster.leader().await;
+    cluster.nodes[old].propose(put("a", "old"), soon()).await.unwrap();
+    cluster.isolate(old);
+    let other = usize::from(old == 0);
+    let old_id = cluster.nodes[old].node();
+    until(|| async { cluster.nodes[other].status().leader.filter(|leader| *leader != old_id) }).await;
+    cluster.nodes[other].propose(put("a", "new"), soon()).await.unwrap();
+
+    let barrier = cluster.nodes[old].read_barrier(Instant::now() + Duration::from_secs(2)).await;
+    assert!(matches!(barrier, Err(Error::NoQuorum | Error::NoLeader | Error::Timeout { .. })), "{barrier:?}");
+    let write = cluster.nodes[old].propose(put("b", "lost"), Instant::now() + Duration::from_millis(500)).await;
+    assert!(write.is_err());
+    assert_eq!(value(&cluster.nodes[old], "a").as_deref(), Some("old"), "a stale read still works");
+
+    cluster.nodes[old].set_blocked_peers(Vec::new());
+    cluster.nodes[old].read_barrier(soon()).await.unwrap();
+    assert_eq!(value(&cluster.nodes[old], "a").as_deref(), Some("new"));
+    assert_eq!(cluster.digests().await.into_iter().collect::<BTreeSet<_>>().len(), 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_lags_behind_the_log_gets_a_snapshot_while_the_cluster_serves() {
+    let cluster = Cluster::found(&["a", "b", "c"]).await;
+    let (leader, away) = (cluster.leader().await, cluster.follower().await);
+    cluster.isolate(away);
+    for index in 0..200 {
+        cluster.nodes[leader].propose(put(&format!("key-{index}"), "v"), soon()).await.unwrap();
+    }
+    let core = &cluster.nodes[leader].core;
+    core.raft.trigger().snapshot().await.unwrap();
+    let snapshot = until(|| async { Some(core.status().snapshot_index).filter(|index| *index >= 200) }).await;
+    core.raft.trigger().purge_log(snapshot).await.unwrap();
+    until(|| async { (core.status().purged_index >= snapshot).then_some(()) }).await;
+
+    cluster.nodes[away].set_blocked_peers(Vec::new());
+    cluster.nodes[leader].propose(put("meanwhile", "v"), soon()).await.unwrap();
+    cluster.nodes[away].read_barrier(soon()).await.unwrap();
+    assert!(value(&cluster.nodes[away], "key-199").is_some());
+    assert!(cluster.nodes[away].status().snapshot_index >= snapshot);
+    assert_eq!(cluster.digests().await.into_iter().collect::<BTreeSet<_>>().len(), 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_moves_where_it_is_told_to() {
+    let cluster = Cluster::found(&["a", "b", "c"]).await;
+    for round in 0..3 {
+        let target = (cluster.leader().await + 1) % 3;
+        let asked = &cluster.nodes[(target + 1 + round % 2) % 3];
+        asked.transfer_leader(cluster.nodes[target].node(), soon()).await.unwrap();
+        assert_eq!(cluster.leader().await, target);
+        cluster.nodes[round].propose(put("a", "v"), soon()).await.unwrap();
+    }
+    let refused = cluster.nodes[0].transfer_leader(NodeId::new(55), soon()).await;
+    assert!(matches!(refused, Err(Error::NotAMember(_))), "{refused:?}");
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_gets_a_vote_and_leaves_and_its_id_never_returns() {
+    let mut cluster = Cluster::found(&["a"]).await;
+    cluster.nodes[0].propose(put("a", "v"), soon()).await.unwrap();
+    let second = cluster.join("b", false).await;
+    cluster.has_vote(second).await;
+    let third = cluster.join("c", false).await;
+    cluster.has_vote(third).await;
+    assert!(cluster.nodes[third].node() >= rollcall_catalog::FIRST_ALLOCATED_NODE_ID);
+    cluster.nodes[third].read_barrier(soon()).await.unwrap();
+    assert!(value(&cluster.nodes[third], "a").is_some());
+
+    // It leaves: any node may be asked, also itself.
+    let gone = cluster.nodes.pop().unwrap();
+    let old_id = gone.node();
+    gone.remove(old_id, soon()).await.unwrap();
+    until(|| async { (!cluster.nodes[0].status().voters.contains_key(&old_id)).then_some(()) }).await;
+    until(|| async { gone.status().is_removed.then_some(()) }).await;
+    gone.shutdown().await;
+    cluster.places.pop();
+
+    // The name is free, the id is not.
+    let again = cluster.join("c", false).await;
+    cluster.has_vote(again).await;
+    assert!(cluster.nodes[again].node() > old_id);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_node_is_removed_and_a_leader_that_is_removed_hands_over() {
+    let mut cluster = Cluster::found(&["a", "b", "c"]).await;
+    let dead = cluster.follower().await;
+    let node = cluster.nodes.remove(dead);
+    crash(&node).await;
+    cluster.nodes[0].remove(node.node(), soon()).await.unwrap();
+    let leader = cluster.leader().await;
+    let leader_id = cluster.nodes[leader].node();
+    cluster.nodes[leader].remove(leader_id, soon()).await.unwrap();
+    let removed = cluster.nodes.remove(leader);
+    cluster.leader().await;
+    cluster.nodes[0].propose(put("a", "v"), soon()).await.unwrap();
+    let refused = cluster.nodes[0].remove(cluster.nodes[0].node(), soon()).await;
+    assert!(matches!(refused, Err(Error::Membership(_))), "the last voter stays: {refused:?}");
+    removed.shutdown().await;
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_observer_reads_and_forwards_and_gets_no_vote() {
+    let mut cluster = Cluster::found(&["a"]).await;
+    let observer = cluster.join("watcher", true).await;
+    let node = cluster.nodes[observer].clone();
+    until(|| async { node.is_caught_up().then_some(()) }).await;
+    node.propose(put("a", "v"), soon()).await.unwrap();
+    node.read_barrier(soon()).await.unwrap();
+    assert_eq!(value(&node, "a").as_deref(), Some("v"));
+    let refused = cluster.nodes[0].promote(node.node(), soon()).await;
+    assert!(matches!(refused, Err(Error::Membership(_))), "{refused:?}");
+    assert!(node.status().learners.contains_key(&node.node()));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_a_living_member_has_is_refused_with_advice() {
+    let cluster = Cluster::found(&["a"]).await;
+    let (impostor, listener) = Place::new("a").await;
+    let options = impostor.options(listener, &[&cluster.places[0]], None);
+    let refused = timeout(PATIENCE, Consensus::start(options)).await.unwrap().unwrap_err();
+    assert!(matches!(refused, Error::NameTaken { .. }), "{refused}");
+    assert!(refused.to_string().contains("remove that node first"));
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_founded_from_a_snapshot_of_another_one() {
+    let source = Cluster::found(&["a"]).await;
+    source.nodes[0].propose(put("kept", "v"), soon()).await.unwrap();
+    let file = source.places[0].dir.path().join("backup.snap");
+    let info = source.nodes[0].save_snapshot(&file).await.unwrap();
+    assert_eq!(snapshot::inspect(&file).unwrap(), info);
+    let old_cluster = source.nodes[0].cluster_id();
+    source.nodes[0].shutdown().await;
+
+    let (place, listener) = Place::new("x").await;
+    let options = Options { restore_from: Some(file), ..place.options(listener, &[], Some(1)) };
+    let node = Consensus::start(options).await.unwrap();
+    assert_ne!(node.cluster_id(), old_cluster);
+    let mut cluster = Cluster { places: vec![place], nodes: vec![node] };
+    cluster.leader().await;
+    assert_eq!(value(&cluster.nodes[0], "kept").as_deref(), Some("v"));
+    let written = cluster.nodes[0].propose(put("new", "v"), soon()).await.unwrap();
+    assert!(written.revision.get() > info.index, "revisions go on");
+    let second = cluster.join("y", false).await;
+    cluster.has_vote(second).await;
+    assert_eq!(value(&cluster.nodes[second], "kept").as_deref(), Some("v"));
+    crash(&cluster.nodes.remove(0)).await;
+    let back = cluster.places[0].restart().await;
+    cluster.nodes.insert(0, back);
+    cluster.leader().await;
+    assert_eq!(cluster.digests().await.into_iter().collect::<BTreeSet<_>>().len(), 1);
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_writes_are_refused_and_reads_go_on() {
+    let mut cluster = Cluster::found(&["a", "b", "c"]).await;
+    cluster.nodes[0].propose(put("a", "v"), soon()).await.unwrap();
+    cluster.digests().await;
+    let last = cluster.nodes.pop().unwrap();
+    let first = cluster.nodes.pop().unwrap();
+    crash(&last).await;
+    crash(&first).await;
+    let node = &cluster.nodes[0];
+    until(|| async { (!node.status().has_quorum()).then_some(()) }).await;
+    let started = Instant::now();
+    let refused = node.propose(put("b", "v"), Instant::now() + Duration::from_millis(700)).await;
+    assert!(matches!(refused, Err(Error::NoLeader | Error::NoQuorum | Error::Timeout { .. })), "{refused:?}");
+    assert!(started.elapsed() < Duration::from_secs(2), "the deadline holds");
+    assert_eq!(value(node, "a").as_deref(), Some("v"));
+    crash(node).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_disk_fails_acknowledges_nothing_more_and_says_so() {
+    let cluster = Cluster::found(&["a"]).await;
+    let node = &cluster.nodes[0];
+    node.propose(put("a", "v"), soon()).await.unwrap();
+    // The next file of the log cannot be made.
+    let data = cluster.places[0].dir.path().join("data");
+    std::fs::rename(data.join("log"), data.join("gone")).unwrap();
+    let large = "x".repeat(1 << 20);
+    let failed = until(|| async { node.propose(put("large", &large), soon()).await.err() }).await;
+    assert!(matches!(failed, Error::StorageFailed(_)), "{failed:?}");
+    assert_eq!(failed.retry(), crate::Retry::OutcomeUnknown);
+    let write = node.propose(put("b", "v"), soon()).await;
+    assert!(matches!(write, Err(Error::StorageFailed(_))), "{write:?}");
+    let read = node.read_barrier(soon()).await;
+    assert!(matches!(read, Err(Error::StorageFailed(_))), "{read:?}");
+    until(|| async { (!node.status().has_quorum()).then_some(()) }).await;
+    assert_eq!(value(node, "a").as_deref(), Some("v"), "stale reads go on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_finds_two_clusters_joins_neither() {
+    let first = Cluster::found(&["a"]).await;
+    let second = Cluster::found(&["b"]).await;
+    let (place, listener) = Place::new("c").await;
+    let options = place.options(listener, &[&first.places[0], &second.places[0]], None);
+    let refused = timeout(PATIENCE, Consensus::start(options)).await.unwrap().unwrap_err();
+    assert!(matches!(refused, Error::ForeignCluster { .. }), "{refused}");
+    first.shutdown().await;
+    second.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_on_the_data_directory_is_refused() {
+    let cluster = Cluster::found(&["a"]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refused = Consensus::start(cluster.places[0].options(listener, &[], None)).await.unwrap_err();
+    assert!(matches!(refused, Error::DataDirInUse(_)), "{refused}");
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn options_that_do_not_fit_together_are_refused_all_at_once() {
+    let (place, listener) = Place::new("a").await;
+    let mut options = place.options(listener, &[], Some(3));
+    options.secret = b"short".to_vec();
+    options.timers.election_timeout_min = options.timers.heartbeat_interval;
+    let refused = Consensus::start(options).await.unwrap_err().to_string();
+    for part in ["at least 16 bytes", "join must name", "election-timeout-min"] {
+        assert!(refused.contains(part), "{refused}");
+    }
 }

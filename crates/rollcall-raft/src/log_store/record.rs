@@ -127,8 +127,12 @@ impl raft_log::Callback for Callback {
         match self {
             Self::Flushed(callback) => callback.io_completed(result),
             // A receiver that is gone does not wait any more.
-            Self::Waiting(tx) => drop(tx.send(result)),
-            Self::Blocking(tx) => drop(tx.send(result)),
+            Self::Waiting(tx) => {
+                let _ = tx.send(result);
+            }
+            Self::Blocking(tx) => {
+                tx.send(result);
+            }
         }
     }
 }

@@ -5,13 +5,18 @@
 //! never acknowledged, so it is cut off. Anything else, such as a flipped byte or a record that is damaged while good ones
 //! follow it, means that the disk lost what was acknowledged, and the node must not start with it.
 //!
-//! The rule for a bad record in the newest file, as in etcd's WAL (`wal/repair.go`, `isTornEntry`):
-//! - it runs past the end of the file, and no good record starts after it: cut;
+//! The rule for a bad record in the newest file, after etcd's WAL (`wal/repair.go`, `isTornEntry`):
+//! - a good record starts anywhere after it: damage;
+//! - it runs past the end of the file: cut;
 //! - a sector of it (the part of a 512-byte block that lies in it) is all zero: cut;
 //! - its checksum and all that follows is zero: cut;
 //! - otherwise: damage.
 //!
-//! Limit: a flipped length of the very last record looks like a cut one.
+//! A crash while one file follows another can leave both torn: the newest without a good record, and the one before it with
+//! a torn tail. So newest files without a good record are removed, and the first one with any is judged by the same rule.
+//!
+//! Limits: a flipped length of the very last record looks like a cut one. Of records written at once, a disk may keep a
+//! later one and lose a sector of an earlier one; that cannot be told from damage, and is refused.
 
 use std::fs::{self, File};
 use std::io;
@@ -27,6 +32,8 @@ use crate::identity::sync_dir;
 const SECTOR: usize = 512;
 /// Bytes of a record's checksum: a CRC-32 in 8 bytes, big endian, over all before it.
 const CHECKSUM: usize = 8;
+/// Bytes that are zero at the start of every record: all but the last of its type, which is below 256.
+const ZERO_PREFIX: usize = 3;
 
 /// The files of the log, oldest first.
 fn chunks(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -45,23 +52,32 @@ fn chunks(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// Checks the newest file, and cuts off what a crash left at its end.
 pub(super) fn check_tail(dir: &Path) -> Result<(), Error> {
     let failed = |source| Error::Io { what: format!("cannot check the log in {}", dir.display()), source };
-    let Some(path) = chunks(dir).map_err(failed)?.pop() else { return Ok(()) };
-    let bytes = fs::read(&path).map_err(failed)?;
-    match judge(&bytes) {
-        Verdict::Good => Ok(()),
-        // raft-log removes a newest file without a first record by itself: it was being made.
-        Verdict::Torn { offset: 0 } => Ok(()),
-        Verdict::Torn { offset } => {
-            warn!(
-                error = "torn record",
-                "cut {} bytes of an unfinished write off {} at byte {offset}",
-                bytes.len() - offset,
-                path.display()
-            );
-            cut(&path, offset).map_err(failed)
+    let mut older = chunks(dir).map_err(failed)?;
+    while let Some(path) = older.pop() {
+        let bytes = fs::read(&path).map_err(failed)?;
+        match judge(&bytes) {
+            Verdict::Torn { offset: 0 } => {}
+            Verdict::Good if bytes.is_empty() => {}
+            Verdict::Good => return Ok(()),
+            Verdict::Torn { offset } => {
+                warn!(
+                    error = "torn record",
+                    "cut {} bytes of an unfinished write off {} at byte {offset}",
+                    bytes.len() - offset,
+                    path.display()
+                );
+                return cut(&path, offset).map_err(failed);
+            }
+            Verdict::Damaged { offset, problem } => return Err(damage(path, offset, problem)),
         }
-        Verdict::Damaged { offset, problem } => Err(damage(path, offset, problem)),
+        if older.is_empty() {
+            // The first file of all was being made: raft-log makes it anew.
+            return Ok(());
+        }
+        warn!(error = "torn file", "remove {}, in which no write was finished", path.display());
+        fs::remove_file(&path).and_then(|()| sync_dir(dir)).map_err(failed)?;
     }
+    Ok(())
 }
 
 /// The first damage in any file, after raft-log refused to open.
@@ -102,9 +118,8 @@ fn judge(bytes: &[u8]) -> Verdict {
     while offset < bytes.len() {
         match parse(&bytes[offset..]) {
             Parsed::Good { len } => offset += len,
-            Parsed::Cut if has_zero_sector(bytes, offset..offset + 1) => return Verdict::Torn { offset },
-            Parsed::Cut if good_record_follows(bytes, offset) => {
-                return Verdict::Damaged { offset, problem: "a record is cut, yet good ones follow it" };
+            Parsed::Cut | Parsed::Bad { .. } if good_record_follows(bytes, offset) => {
+                return Verdict::Damaged { offset, problem: "a record is cut or changed, yet good ones follow it" };
             }
             Parsed::Cut => return Verdict::Torn { offset },
             Parsed::Bad { len } if has_zero_sector(bytes, offset..offset + len) => return Verdict::Torn { offset },
@@ -121,9 +136,14 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }
 
-/// Whether some sector's part of `record` is all zero.
+/// Whether some sector's part of `record` is all zero. A part with nothing but the bytes that are zero in every record says
+/// nothing.
 fn has_zero_sector(bytes: &[u8], record: Range<usize>) -> bool {
     let mut start = record.start;
+    let first_end = (start / SECTOR + 1) * SECTOR;
+    if first_end - start <= ZERO_PREFIX {
+        start = first_end;
+    }
     while start < record.end {
         let end = bytes.len().min((start / SECTOR + 1) * SECTOR);
         // The part of the sector after the record's end, too, if the record ends in it: it was written later or not at all.
@@ -170,7 +190,11 @@ fn parse(bytes: &[u8]) -> Parsed {
         return Parsed::Cut;
     }
     let expected = u64::from(crc32fast::hash(&bytes[..body])).to_be_bytes();
-    if bytes[body..body + CHECKSUM] == expected { Parsed::Good { len: cursor.at } } else { Parsed::Bad { len: cursor.at } }
+    if bytes[body..body + CHECKSUM] == expected {
+        Parsed::Good { len: cursor.at }
+    } else {
+        Parsed::Bad { len: cursor.at }
+    }
 }
 
 struct Cursor<'a> {

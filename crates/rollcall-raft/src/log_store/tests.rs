@@ -34,10 +34,7 @@ fn request(index: u64, value_len: usize) -> Request {
     Request {
         id: Some(RequestId::Sequence { client: "1/abc".into(), sequence: index, acknowledged_below: index }),
         at: UnixMillis::new(1_700_000_000_000 + index),
-        actor: Actor {
-            name: ActorName::try_from("test").unwrap(),
-            via: NodeName::try_from("n1").unwrap(),
-        },
+        actor: Actor { name: ActorName::try_from("test").unwrap(), via: NodeName::try_from("n1").unwrap() },
         command: Command::KvPut {
             key: KvKey::try_from("key").unwrap(),
             value: vec![0xAB; value_len].into(),
@@ -56,7 +53,8 @@ fn entry(index: u64, value_len: usize) -> Entry {
 async fn sample(lens: &[usize]) -> (TempDir, PathBuf, Vec<usize>) {
     let dir = tempfile::tempdir().unwrap();
     let mut log = LogStore::open(dir.path()).unwrap();
-    let file = || fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some()).unwrap();
+    let file =
+        || fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some()).unwrap();
     let mut ends = Vec::new();
     for (index, len) in lens.iter().enumerate() {
         log.blocking_append([entry(index as u64, *len)]).await.unwrap();

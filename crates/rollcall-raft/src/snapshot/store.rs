@@ -56,7 +56,7 @@ impl SnapshotStore {
         paths.sort();
         let store = Self { dir: dir.to_owned(), cluster, current: Mutex::new(None) };
         for path in paths.into_iter().rev() {
-            match super::load(&path) {
+            match super::load(&path, super::Check::Checksums) {
                 Ok((header, ..)) if header.cluster != cluster => {
                     return Err(SnapshotError::ForeignCluster { path, theirs: header.cluster, ours: cluster }.into());
                 }
@@ -123,10 +123,9 @@ impl SnapshotStore {
         *current = Some(stored);
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
-            if path != keep && path.extension().is_some_and(|extension| extension == "snap") {
-                if let Err(error) = fs::remove_file(&path) {
-                    warn!(error = %error, "old snapshot {} stays: {error}", path.display());
-                }
+            let is_old = path != keep && path.extension().is_some_and(|extension| extension == "snap");
+            if is_old && let Err(error) = fs::remove_file(&path) {
+                warn!(error = %error, "old snapshot {} stays: {error}", path.display());
             }
         }
     }

@@ -16,10 +16,7 @@ fn catalog(keys: u64, value_len: usize) -> Catalog {
         let request = Request {
             id: None,
             at: UnixMillis::new(index),
-            actor: Actor {
-                name: ActorName::try_from("test").unwrap(),
-                via: NodeName::try_from("n1").unwrap(),
-            },
+            actor: Actor { name: ActorName::try_from("test").unwrap(), via: NodeName::try_from("n1").unwrap() },
             command: Command::KvPut {
                 key: KvKey::try_from(&*format!("key-{index}")).unwrap(),
                 value: vec![index as u8; value_len].into(),
@@ -44,7 +41,7 @@ fn a_snapshot_reads_back_equal() {
     let path = dir.path().join("a.snap");
     let original = catalog(3_000, 200);
     let written = write(&path, &header(&original), &original).unwrap();
-    let (read_header, read, info) = load(&path).unwrap();
+    let (read_header, read, info) = load(&path, Check::Digest).unwrap();
     assert_eq!(read_header, header(&original));
     assert_eq!(read, original);
     assert_eq!((info.index, info.term, info.cluster_id), (3_000, 3, CLUSTER));
@@ -79,15 +76,16 @@ fn a_snapshot_damaged_or_cut_anywhere_is_refused() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
-        assert!(load(&path).is_err(), "byte {at} flipped");
+        assert!(load(&path, Check::Digest).is_err(), "byte {at} flipped");
+        assert!(load(&path, Check::Checksums).is_err(), "byte {at} flipped");
         assert!(inspect(&path).is_err(), "byte {at} flipped");
         fs::write(&path, &whole[..at]).unwrap();
-        assert!(load(&path).is_err(), "cut at {at}");
+        assert!(load(&path, Check::Digest).is_err(), "cut at {at}");
     }
     let mut longer = whole;
     longer.push(0);
     fs::write(&path, longer).unwrap();
-    assert!(load(&path).is_err(), "a byte too many");
+    assert!(load(&path, Check::Digest).is_err(), "a byte too many");
 }
 
 #[test]
@@ -96,7 +94,7 @@ fn a_catalogue_that_does_not_fit_its_header_is_refused() {
     let path = dir.path().join("a.snap");
     let original = catalog(5, 20);
     write(&path, &header(&catalog(6, 20)), &original).unwrap();
-    assert!(matches!(load(&path), Err(SnapshotError::Damaged { .. })));
+    assert!(matches!(load(&path, Check::Digest), Err(SnapshotError::Damaged { .. })));
 }
 
 #[test]

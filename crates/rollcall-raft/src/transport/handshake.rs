@@ -109,7 +109,8 @@ impl HandshakeError {
             Self::Cluster(_) => Some(Rejection::Cluster),
             Self::Target(_) => Some(Rejection::Target),
             Self::Protocol => Some(Rejection::Protocol),
-            Self::Unavailable => Some(Rejection::Blocked),
+            // Counted where it is known whether the link is cut or the node merely starts.
+            Self::Unavailable => None,
         }
     }
 }
@@ -259,12 +260,7 @@ pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-fn refuse_member(
-    us: Who,
-    cluster: Option<ClusterId>,
-    from: Option<NodeId>,
-    target: Option<NodeId>,
-) -> Option<Refusal> {
+fn refuse_member(us: Who, cluster: Option<ClusterId>, from: Option<NodeId>, target: Option<NodeId>) -> Option<Refusal> {
     match us.member {
         None => Some(Refusal::Unavailable),
         Some((ours, _)) if cluster != Some(ours) => Some(Refusal::Cluster),

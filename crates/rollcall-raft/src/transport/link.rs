@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use rollcall_types::NodeId;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,7 +29,7 @@ const PENDING_MAX: usize = 8192;
 /// A connection that owes answers and says nothing for so long is closed.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// First and longest pause between attempts to connect.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(400));
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +67,7 @@ struct Call {
 pub(crate) struct Link {
     calls: mpsc::Sender<Call>,
     state: watch::Receiver<State>,
+    wake: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -81,12 +82,18 @@ impl Link {
         let (calls, queue) = mpsc::channel(QUEUE);
         let (state_tx, state) = watch::channel(State::Connecting);
         let stop = hub.shutdown.child_token();
-        let keeper = Keeper { hub: hub.clone(), target, address, queue, state: state_tx };
+        let wake = Arc::new(Notify::new());
+        let keeper = Keeper { hub: hub.clone(), target, address, queue, state: state_tx, wake: wake.clone() };
         let stopped = stop.clone();
         hub.tasks.spawn(async move {
             stopped.run_until_cancelled(keeper.run()).await;
         });
-        Self { calls, state, stop }
+        Self { calls, state, wake, stop }
+    }
+
+    /// Says that the peer is there: a pause between attempts to connect ends now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_waiters();
     }
 
     /// Whether the connection is open.
@@ -116,6 +123,7 @@ struct Keeper {
     address: String,
     queue: mpsc::Receiver<Call>,
     state: watch::Sender<State>,
+    wake: Arc<Notify>,
 }
 
 impl Keeper {
@@ -141,8 +149,10 @@ impl Keeper {
                         complained = true;
                         warn!(peer.id = %self.target, error = %error, "node {} at {}: {error}", self.target, self.address);
                     }
-                    sleep(pause.mul_f64(0.5 + rand::random::<f64>())).await;
-                    pause = BACKOFF.1.min(pause * 2);
+                    tokio::select! {
+                        () = sleep(pause.mul_f64(0.5 + rand::random::<f64>())) => pause = BACKOFF.1.min(pause * 2),
+                        () = self.wake.notified() => pause = BACKOFF.0,
+                    }
                 }
             }
         }

@@ -48,14 +48,7 @@ impl Networks {
     fn network(&self, target: u64, node: &PeerNode, is_pipelined: bool) -> Network {
         let target = NodeId::new(target);
         let link = self.links.get(&self.hub, target, &node.peer_addr);
-        Network {
-            hub: self.hub.clone(),
-            target,
-            address: node.peer_addr.clone(),
-            link,
-            is_pipelined,
-            pipeline: None,
-        }
+        Network { hub: self.hub.clone(), target, address: node.peer_addr.clone(), link, is_pipelined, pipeline: None }
     }
 }
 
@@ -133,7 +126,7 @@ impl RaftNetworkV2<TypeConfig> for Network {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<TypeConfig>>>>>
     where
@@ -150,6 +143,12 @@ impl RaftNetworkV2<TypeConfig> for Network {
                 });
                 return Ok(Box::pin(answers) as BoxStream<'s, _>);
             }
+            // openraft waits out its backoff while the *requests* are polled, so one must be asked for before a connection is:
+            // else a peer that cannot be reached is dialled again without a pause, for ever.
+            let Some(first) = input.next().await else {
+                return Ok(Box::pin(stream::empty()) as BoxStream<'s, _>);
+            };
+            let input = stream::iter([first]).chain(input);
             if self.pipeline.as_ref().is_none_or(Pipeline::is_broken) {
                 self.pipeline = None;
                 let pipeline = Pipeline::open(&self.hub, self.target, &self.address).await;

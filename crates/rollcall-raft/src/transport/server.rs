@@ -79,8 +79,13 @@ async fn welcome(
     }
     let us = **hub.who.load();
     let admit = |accepted: &Accepted| match accepted.from {
-        Some(from) => !hub.is_blocked(from) && hub.core.load().is_some(),
-        None => accepted.purpose == Purpose::Discover,
+        _ if accepted.purpose == Purpose::Discover => true,
+        Some(from) if hub.is_blocked(from) => {
+            hub.rejections.note(Rejection::Blocked, peer, &"the link is cut by fault injection");
+            false
+        }
+        Some(_) => hub.core.load().is_some(),
+        None => false,
     };
     let shaken = timeout(HANDSHAKE_TIMEOUT, handshake::accept(&mut stream, &hub.secret, us, admit)).await;
     drop(handshake_place);
@@ -96,6 +101,9 @@ async fn welcome(
     match (accepted.purpose, accepted.from, hub.core.load_full()) {
         (Purpose::Discover, ..) => serve_discover(&hub, framed(stream, DISCOVER_FRAME_BYTES_MAX), peer).await,
         (purpose, Some(from), Some(core)) => {
+            if purpose == Purpose::Control {
+                core.note_arrival(from).await;
+            }
             let frames = framed(stream, FRAME_BYTES_MAX);
             tokio::select! {
                 result = serve_member(&core, purpose, from, frames) => match result {
@@ -122,9 +130,7 @@ async fn serve_member(core: &Arc<Core>, purpose: Purpose, from: NodeId, frames: 
 }
 
 /// What ended a connection whose next frame is `item`; `None` when it is a frame.
-pub(super) fn frame_of(
-    item: Option<std::io::Result<bytes::BytesMut>>,
-) -> Result<Option<bytes::BytesMut>, ServeError> {
+pub(super) fn frame_of(item: Option<std::io::Result<bytes::BytesMut>>) -> Result<Option<bytes::BytesMut>, ServeError> {
     match item {
         Some(Ok(bytes)) => Ok(Some(bytes)),
         Some(Err(error)) if error.get_ref().is_some_and(|inner| inner.is::<LengthDelimitedCodecError>()) => {

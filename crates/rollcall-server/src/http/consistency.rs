@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use rollcall_api::query::Consistency;
 use rollcall_api::{Code, headers};
 use rollcall_catalog::Catalog;
+use rollcall_raft as raft;
 use rollcall_types::Revision;
 use tokio::time::Instant;
 
@@ -51,15 +52,18 @@ impl View {
             }
         }
         if let Some(revision) = min_revision {
-            app.consensus.wait_for(Revision::new(revision), deadline).await?;
+            reach(app, Revision::new(revision), deadline).await?;
         }
         let mut catalog = app.consensus.catalog();
         if let Some(revision) = at {
             catalog = at_revision(app, &catalog, Revision::new(revision))?;
         }
-        let staleness_ms = match consistency {
-            Consistency::Linearizable => Some(0),
-            Consistency::Leader | Consistency::Stale => staleness_ms(app),
+        // A catalogue of the past is as old as it is, however it was asked for.
+        let is_past = at.is_some_and(|at| app.consensus.catalog().revision().get() != at);
+        let (consistency, staleness_ms) = match consistency {
+            _ if is_past => (Consistency::Stale, None),
+            Consistency::Linearizable => (consistency, Some(0)),
+            Consistency::Leader | Consistency::Stale => (consistency, staleness_ms(app)),
         };
         Ok(Self { catalog, consistency, staleness_ms })
     }
@@ -76,9 +80,30 @@ impl View {
     }
 }
 
-/// How old this node's view may be; `None` when it has heard of no leader since it started.
+/// Waits until this node has applied `revision`.
+///
+/// # Errors
+/// `revision_unavailable` when it has not until `deadline`: the node is behind, or no node has got there at all.
+pub(crate) async fn reach(app: &App, revision: Revision, deadline: Instant) -> Result<()> {
+    match app.consensus.wait_for(revision, deadline).await {
+        Ok(_) => Ok(()),
+        Err(raft::Error::Timeout { .. }) => {
+            let present = app.consensus.catalog().revision();
+            let detail = format!("this node is at revision {present} and did not reach {revision} in time");
+            Err(Failure::new(Code::RevisionUnavailable, detail))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Time since this node last heard its leader, or as leader a quorum: what it shows is at most older by a replication
+/// round, unless the leader itself was cut off. `None` when it has heard of no leader, or is still catching up.
 fn staleness_ms(app: &App) -> Option<u64> {
-    app.consensus.staleness().map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+    // A node that is still catching up has heard the leader, and yet shows a catalogue of any age.
+    app.consensus
+        .staleness()
+        .filter(|_| app.consensus.is_caught_up())
+        .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The catalogue at exactly `revision`.

@@ -25,9 +25,11 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A problem with nothing more to say in the log.
+    /// A problem with nothing more to say in the log; one that passes says when to ask again.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { problem: Problem::new(code, detail), internal: None }
+        let problem = Problem::new(code, detail);
+        let problem = if code.retry() == Retry::Never { problem } else { problem.with_retry_after_ms(RETRY_MS) };
+        Self { problem, internal: None }
     }
 
     /// A path segment, query parameter or header that broke a rule.
@@ -36,6 +38,11 @@ impl Failure {
         let mut problem = Problem::new(Code::InvalidParameter, error.to_string());
         problem.errors.push(error);
         problem.into()
+    }
+
+    /// The node has as many watch streams as it may have.
+    pub(crate) fn too_many_watches() -> Self {
+        Self::new(Code::TooManyRequests, "this node has its most watch streams; try another node")
     }
 
     /// The node's own fault. The caller learns that it happened, the log what it was.
@@ -114,9 +121,7 @@ impl From<raft::Error> for Failure {
             | Error::Options(_)
             | Error::Io { .. } => return Self::internal(chain(&error)),
         };
-        let problem = Problem::new(code, error.to_string());
-        let problem = if code.retry() == Retry::Never { problem } else { problem.with_retry_after_ms(RETRY_MS) };
-        problem.into()
+        Self::new(code, error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Request as HttpRequest};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use rollcall_api::headers;
-use rollcall_catalog::{Actor, Command, Outcome, Precondition, Reply, Request, RequestId};
+use rollcall_catalog::{Actor, Catalog, Command, Outcome, Precondition, Reply, Request, RequestId};
 use rollcall_types::UnixMillis;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
@@ -39,7 +39,10 @@ impl FromRequest<Shared> for Write {
         let body = read_body(body).await?;
         let actor = actor(&parts, app)?;
         let expect = precondition(&parts.headers)?;
-        let id = request_id(&parts.headers, || fingerprint(parts.method.as_str(), parts.uri.path(), &body))?;
+        let conditions = format!("{expect:?}");
+        let id = request_id(&parts.headers, || {
+            fingerprint(&[parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), conditions.as_bytes(), &body])
+        })?;
         Ok(Self { body, expect, actor, id })
     }
 }
@@ -53,13 +56,23 @@ impl Write {
     /// An id for something that this request makes: 128 bits, the same for every retry under one request id.
     pub(crate) fn derived_id(&self) -> String {
         let bits = match &self.id {
-            Some(RequestId::Key { key, .. }) => digest(&[b"key", key.as_bytes()]),
+            // The fingerprint too: the same key used again for something else, when the first use is forgotten, must not
+            // replace what was made then.
+            Some(RequestId::Key { key, fingerprint }) => digest(&[b"key", key.as_bytes(), &fingerprint.to_le_bytes()]),
             Some(RequestId::Sequence { client, sequence, .. }) => {
                 digest(&[b"sequence", client.as_bytes(), &sequence.to_le_bytes()])
             }
             None => rand::random(),
         };
         format!("{:032x}", u128::from_le_bytes(bits))
+    }
+
+    /// The answer that an earlier arrival of this request got, as `catalog` remembers it; `None` when it was not applied.
+    /// For requests that look at the catalogue before they propose: a retry must not be judged by what changed since.
+    pub(crate) fn answered(&self, catalog: &Catalog, attempts: usize) -> Option<Outcome> {
+        let id = self.id.as_ref()?;
+        let outcomes = (0..attempts).filter_map(|attempt| catalog.answer_to(&attempt_id(id.clone(), attempt)));
+        outcomes.into_iter().find(|outcome| !matches!(outcome.reply, Reply::Refused(_)))
     }
 
     /// Puts `command` into the log and waits until it is applied.
@@ -135,9 +148,8 @@ fn number(headers: &HeaderMap, name: &http::HeaderName) -> Result<Option<u64>> {
 }
 
 /// Tells requests apart that came under one key.
-fn fingerprint(method: &str, path: &str, body: &[u8]) -> u64 {
-    let bits = digest(&[method.as_bytes(), path.as_bytes(), body]);
-    u128::from_le_bytes(bits) as u64
+fn fingerprint(parts: &[&[u8]]) -> u64 {
+    u128::from_le_bytes(digest(parts)) as u64
 }
 
 /// The first 128 bits of the SHA-256 of `parts`, each preceded by its length.

@@ -1,9 +1,11 @@
 //! Events as the bytes that watchers get.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 use rollcall_api::{Change as ChangeFrame, InstanceRef, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, WatchEvent};
-use rollcall_catalog::{Catalog, Change, Compacted, Event};
-use rollcall_types::{Revision, ServiceKey};
+use rollcall_catalog::{Catalog, Change, Event};
+use rollcall_types::{InstanceId, Revision, ServiceKey};
 
 use super::Topics;
 use crate::http::wire_instance;
@@ -64,35 +66,35 @@ pub(crate) fn watch_event(event: &Event) -> Option<WatchEvent<InstanceRef<'_>>> 
     })
 }
 
-/// All instances of `topics`, in parts.
-pub(crate) fn snapshot(catalog: &Catalog, topics: &Topics) -> Vec<Bytes> {
-    let services = catalog.services().filter(|service| topics.contains(&ServiceKey::from(&service.name)));
-    let mut instances = services.flat_map(|service| service.instances.values()).map(wire_instance).peekable();
-    let mut parts = Vec::new();
-    loop {
-        let items: Vec<_> = instances.by_ref().take(SNAPSHOT_ITEMS_MAX).collect();
-        let last = instances.peek().is_none();
-        let part = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-        parts.push(render(&WatchEvent::Snapshot(SnapshotPart {
-            revision: catalog.revision().get(),
-            items,
-            part,
-            last,
-        })));
-        if last {
-            return parts;
-        }
-    }
+/// Where a snapshot goes on: after this instance.
+pub(crate) type Position = (ServiceKey, InstanceId);
+
+/// The next part of a snapshot of `topics`, and where the one after it goes on; `None` when this is the last.
+///
+/// Rendered part by part as the client takes them: a snapshot of everything is never held as a whole.
+pub(crate) fn snapshot_part(
+    catalog: &Catalog,
+    topics: &Topics,
+    part: u32,
+    after: Option<&Position>,
+) -> (Bytes, Option<Position>) {
+    let from = after.map_or("", |(service, _)| service.as_str());
+    let services = catalog.services_from(from).filter(|(key, _)| topics.contains(key));
+    let mut rest = services.flat_map(|(key, service)| {
+        let within = after.filter(|(last, _)| last == key).map(|(_, id)| id.as_str());
+        let from = within.map_or(Bound::Unbounded, Bound::Excluded);
+        service.instances.range::<_, str>((from, Bound::Unbounded)).map(|(_, instance)| instance)
+    });
+    let instances: Vec<_> = rest.by_ref().take(SNAPSHOT_ITEMS_MAX).collect();
+    let next = rest.next().and(instances.last()).map(|last| (ServiceKey::from(&last.service), last.id.clone()));
+    let revision = catalog.revision().get();
+    let items = instances.into_iter().map(wire_instance).collect();
+    (render(&WatchEvent::Snapshot(SnapshotPart { revision, items, part, last: next.is_none() })), next)
 }
 
 /// Says how far a stream is.
 pub(crate) fn bookmark(revision: Revision) -> Bytes {
     render(&WatchEvent::<InstanceRef<'_>>::Bookmark(Progress { revision: revision.get() }))
-}
-
-/// Says that the stream cannot go on, and ends it.
-pub(crate) fn compacted(error: Compacted) -> Bytes {
-    Bytes::from(format!("event: compacted\ndata: {{\"compacted_revision\":{}}}\n\n", error.compacted))
 }
 
 fn render(frame: &WatchEvent<InstanceRef<'_>>) -> Bytes {

@@ -1,6 +1,6 @@
 //! From the event ring to the subscribers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,8 @@ use metrics::{counter, gauge};
 use rollcall_catalog::Catalog;
 use rollcall_raft::Consensus;
 use rollcall_types::{Revision, ServiceKey, ServiceName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -55,10 +56,16 @@ struct Shared {
     topics: Mutex<Subscriptions>,
 }
 
+/// Who gets what.
+///
+/// Invariants:
+/// - A subscriber has one sender, here; dropping it is what cuts it off, from all its topics at once.
+/// - An id in `all` or `by_service` without a sender belongs to a subscriber that was cut off and is about to go.
 #[derive(Default)]
 struct Subscriptions {
-    all: HashMap<usize, mpsc::Sender<Arc<Frame>>>,
-    by_service: HashMap<ServiceKey, HashMap<usize, mpsc::Sender<Arc<Frame>>>>,
+    senders: HashMap<usize, mpsc::Sender<Arc<Frame>>>,
+    all: HashSet<usize>,
+    by_service: HashMap<ServiceKey, HashSet<usize>>,
 }
 
 /// The right to one watch stream; given back when dropped.
@@ -100,34 +107,40 @@ impl Hub {
         let (tx, frames) = mpsc::channel(QUEUE_MAX);
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let mut subscriptions = self.shared.lock();
+        subscriptions.senders.insert(id, tx);
         match &topics {
             Topics::All => {
-                subscriptions.all.insert(id, tx);
+                subscriptions.all.insert(id);
             }
             Topics::Services(keys) => {
                 for key in keys {
-                    subscriptions.by_service.entry(key.clone()).or_default().insert(id, tx.clone());
+                    subscriptions.by_service.entry(key.clone()).or_default().insert(id);
                 }
             }
         }
         Subscription { id, topics, frames, shared: self.shared.clone() }
     }
 
-    /// Follows the ring and feeds subscribers until `shutdown`.
-    pub(crate) async fn run(self, consensus: Consensus, shutdown: CancellationToken) {
-        let mut revisions: watch::Receiver<Revision> = consensus.revision_changes();
+    /// Follows the ring from where it is now, and feeds subscribers until `shutdown`.
+    ///
+    /// The place in the ring is taken before this returns, so whoever subscribes afterwards misses nothing.
+    pub(crate) fn follow(&self, consensus: Consensus, shutdown: CancellationToken) -> JoinHandle<()> {
+        let mut revisions = consensus.revision_changes();
+        revisions.mark_changed();
         let mut cursor = consensus.catalog().revision();
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                changed = revisions.changed() => if changed.is_err() { return },
+        let hub = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    changed = revisions.changed() => if changed.is_err() { return },
+                }
+                let catalog = consensus.catalog();
+                hub.publish(&catalog, cursor);
+                cursor = catalog.revision();
+                hub.shared.published.store(cursor.get(), Ordering::Release);
             }
-            revisions.mark_unchanged();
-            let catalog = consensus.catalog();
-            self.publish(&catalog, cursor);
-            cursor = catalog.revision();
-            self.shared.published.store(cursor.get(), Ordering::Release);
-        }
+        })
     }
 
     /// Every event up to this revision was handed to its subscribers.
@@ -158,22 +171,37 @@ impl Shared {
 
 impl Subscriptions {
     fn send(&mut self, frame: &Arc<Frame>) {
-        let send = |_: &usize, tx: &mut mpsc::Sender<Arc<Frame>>| match tx.try_send(frame.clone()) {
-            Ok(()) => true,
-            Err(_) => {
+        let of_service = self.by_service.get(frame.service()).into_iter().flatten();
+        for id in self.all.iter().chain(of_service) {
+            let Some(sender) = self.senders.get(id) else { continue };
+            if sender.try_send(frame.clone()).is_err() {
                 counter!("rollcall_watch_cut_off_total").increment(1);
-                false
+                self.senders.remove(id);
             }
-        };
-        self.all.retain(send);
-        if let Some(subscribers) = self.by_service.get_mut(frame.service()) {
-            subscribers.retain(send);
         }
     }
 
     fn cut_off_everyone(&mut self) {
-        self.all.clear();
-        self.by_service.clear();
+        self.senders.clear();
+    }
+
+    fn remove(&mut self, id: usize, topics: &Topics) {
+        self.senders.remove(&id);
+        match topics {
+            Topics::All => {
+                self.all.remove(&id);
+            }
+            Topics::Services(keys) => {
+                for key in keys {
+                    if let Some(subscribers) = self.by_service.get_mut(key) {
+                        subscribers.remove(&id);
+                        if subscribers.is_empty() {
+                            self.by_service.remove(key);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -196,22 +224,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut subscriptions = self.shared.lock();
-        match &self.topics {
-            Topics::All => {
-                subscriptions.all.remove(&self.id);
-            }
-            Topics::Services(keys) => {
-                for key in keys {
-                    if let Some(subscribers) = subscriptions.by_service.get_mut(key) {
-                        subscribers.remove(&self.id);
-                        if subscribers.is_empty() {
-                            subscriptions.by_service.remove(key);
-                        }
-                    }
-                }
-            }
-        }
+        self.shared.lock().remove(self.id, &self.topics);
     }
 }
 
@@ -219,5 +232,64 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.shared.subscribers.fetch_sub(1, Ordering::Relaxed);
         gauge!("rollcall_watch_streams").decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_catalog::{Actor, Command, Precondition, Request};
+    use rollcall_types::UnixMillis;
+
+    use super::*;
+
+    fn name(text: &str) -> ServiceName {
+        ServiceName::try_from(text).unwrap()
+    }
+
+    /// Defines `service` anew `count` times.
+    fn changed(catalog: &mut Catalog, service: &str, count: usize) {
+        for number in 0..count {
+            let command = Command::Define {
+                service: name(service),
+                definition: Arc::new(rollcall_types::ServiceDefinition {
+                    max_concurrent_requests: Some(u32::try_from(number).unwrap() + 1),
+                    ..Default::default()
+                }),
+                expect: Precondition::None,
+            };
+            let actor = Actor { name: "ann".parse().unwrap(), via: "n1".parse().unwrap() };
+            let request = Request { id: None, at: UnixMillis::default(), actor, command };
+            catalog.apply(Revision::new(catalog.revision().get() + 1), &request);
+        }
+    }
+
+    #[test]
+    fn a_subscriber_that_falls_behind_on_one_service_is_cut_off_from_all_of_them() {
+        let hub = Hub::new(10);
+        let mut subscription = hub.subscribe(Topics::of(&[name("a"), name("b")]));
+        let mut catalog = Catalog::default();
+        changed(&mut catalog, "a", QUEUE_MAX + 1);
+        hub.publish(&catalog, Revision::ZERO);
+        let cursor = catalog.revision();
+        changed(&mut catalog, "b", 1);
+        hub.publish(&catalog, cursor);
+        let mut seen = 0;
+        while let Some(frame) = subscription.ready() {
+            assert_eq!(frame.service().as_str(), "a", "nothing comes after the gap");
+            seen += 1;
+        }
+        assert_eq!(seen, QUEUE_MAX);
+        assert!(subscription.is_cut_off());
+    }
+
+    #[test]
+    fn a_dropped_subscription_leaves_nothing_behind() {
+        let hub = Hub::new(10);
+        drop(hub.subscribe(Topics::of(&[name("a"), name("B")])));
+        drop(hub.subscribe(Topics::All));
+        let subscriptions = hub.shared.lock();
+        assert!(
+            subscriptions.senders.is_empty() && subscriptions.all.is_empty() && subscriptions.by_service.is_empty()
+        );
     }
 }

@@ -9,7 +9,7 @@ use rollcall_raft::Consensus;
 use rollcall_types::{Revision, ServiceKey};
 use tokio::time::Instant;
 
-use super::frame::{bookmark, compacted, snapshot};
+use super::frame::{Position, bookmark, snapshot_part};
 use super::hub::{Permit, Subscription};
 use super::{Frame, Hub, Topics};
 
@@ -27,19 +27,26 @@ pub(crate) enum Start {
     After(Revision),
 }
 
+/// Where the next bytes come from.
+enum Source {
+    /// A snapshot under way.
+    Snapshot { catalog: Arc<Catalog>, part: u32, after: Option<Position> },
+    /// The event ring, in batches.
+    Ring,
+    /// The hub.
+    Live(Subscription),
+}
+
 /// A watch stream, pulled chunk by chunk by the connection that serves it.
 ///
-/// Invariant: everything about `topics` up to and including `cursor` was sent.
+/// Invariant: everything about `topics` up to and including `cursor` was sent, or is in the snapshot under way.
 pub(crate) struct Watch {
     hub: Hub,
     consensus: Consensus,
     topics: Topics,
     cursor: Revision,
-    /// Live frames; `None` while the ring is read.
-    live: Option<Subscription>,
-    pending: Vec<Bytes>,
+    source: Source,
     bookmark_at: Instant,
-    ended: bool,
     _permit: Permit,
 }
 
@@ -56,90 +63,86 @@ impl Watch {
         permit: Permit,
     ) -> Result<Self, Compacted> {
         let catalog = consensus.catalog();
-        let (cursor, pending) = match start {
-            Start::Snapshot => (catalog.revision(), snapshot(&catalog, &topics)),
+        let (cursor, source) = match start {
+            Start::Snapshot => (catalog.revision(), Source::Snapshot { catalog, part: 0, after: None }),
             Start::After(cursor) if cursor < catalog.events().compacted() => {
                 return Err(Compacted { compacted: catalog.events().compacted() });
             }
-            Start::After(cursor) => (cursor, Vec::new()),
+            Start::After(cursor) => (cursor, Source::Ring),
         };
-        Ok(Self {
-            hub,
-            consensus,
-            topics,
-            cursor,
-            live: None,
-            pending,
-            bookmark_at: Instant::now() + BOOKMARK_INTERVAL,
-            ended: false,
-            _permit: permit,
-        })
+        let bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
+        Ok(Self { hub, consensus, topics, cursor, source, bookmark_at, _permit: permit })
     }
 
-    /// The next bytes for the client; `None` when the stream ends.
+    /// The next bytes for the client; `None` when the stream ends, because the ring has forgotten what comes next. The
+    /// client then comes back with its cursor and is told so.
     pub(crate) async fn next_chunk(&mut self) -> Option<Bytes> {
         loop {
-            if !self.pending.is_empty() {
-                let rest = self.pending.split_off(self.pending.len().min(1));
-                return std::mem::replace(&mut self.pending, rest).pop();
-            }
-            if self.ended {
-                return None;
-            }
-            let Some(live) = &mut self.live else {
-                self.read_ring();
-                continue;
+            let chunk = match &mut self.source {
+                Source::Snapshot { catalog, part, after } => {
+                    let (bytes, next) = snapshot_part(catalog, &self.topics, *part, after.as_ref());
+                    match next {
+                        Some(position) => {
+                            *part += 1;
+                            *after = Some(position);
+                        }
+                        None => self.source = Source::Ring,
+                    }
+                    Some(bytes)
+                }
+                Source::Ring => self.read_ring().ok()?,
+                Source::Live(live) => {
+                    tokio::select! {
+                        biased;
+                        frame = live.next() => match frame {
+                            Some(first) => self.chunk(first),
+                            None => {
+                                self.source = Source::Ring;
+                                None
+                            }
+                        },
+                        () = tokio::time::sleep_until(self.bookmark_at) => self.bookmark(),
+                    }
+                }
             };
-            tokio::select! {
-                biased;
-                frame = live.next() => match frame {
-                    Some(first) => if let Some(chunk) = self.chunk(first) { return Some(chunk) },
-                    None => self.live = None,
-                },
-                () = tokio::time::sleep_until(self.bookmark_at) => if let Some(chunk) = self.bookmark() { return Some(chunk) },
+            if chunk.is_some() {
+                return chunk;
             }
         }
     }
 
     /// Joins `first` and the frames that wait behind it, leaving out what was sent from the ring.
     fn chunk(&mut self, first: Arc<Frame>) -> Option<Bytes> {
-        let mut single: Option<Bytes> = None;
-        let mut joined = BytesMut::new();
+        let mut frames = Vec::new();
         let mut next = Some(first);
-        let mut frames = 0;
         while let Some(frame) = next {
             if frame.revision() > self.cursor {
                 self.cursor = frame.revision();
-                match single.take() {
-                    None if joined.is_empty() => single = Some(frame.bytes()),
-                    None => joined.extend_from_slice(&frame.bytes()),
-                    Some(before) => {
-                        joined.extend_from_slice(&before);
-                        joined.extend_from_slice(&frame.bytes());
-                    }
-                }
+                frames.push(frame.bytes());
             }
-            frames += 1;
-            next = if frames < CHUNK_FRAMES_MAX { self.live.as_mut().and_then(Subscription::ready) } else { None };
+            next = match &mut self.source {
+                Source::Live(live) if frames.len() < CHUNK_FRAMES_MAX => live.ready(),
+                _ => None,
+            };
         }
-        single.or_else(|| (!joined.is_empty()).then(|| joined.freeze()))
+        join(frames)
     }
 
-    /// Subscribes first and reads the ring second, so that no event can fall between the two.
-    fn read_ring(&mut self) {
+    /// Sends the next events of the ring; with the last of them the hub takes over.
+    ///
+    /// Subscribes first and reads second, so that no event can fall between the two.
+    fn read_ring(&mut self) -> Result<Option<Bytes>, Compacted> {
         let live = self.hub.subscribe(self.topics.clone());
         let catalog = self.consensus.catalog();
-        match ring_frames(&catalog, self.cursor, &self.topics) {
-            Ok(frames) => {
-                self.pending = frames.iter().map(Frame::bytes).collect();
+        let (frames, last) = ring_frames(&catalog, self.cursor, &self.topics)?;
+        match last {
+            Some(last) => self.cursor = last,
+            None => {
                 self.cursor = self.cursor.max(catalog.revision());
-                self.live = Some(live);
-            }
-            Err(forgotten) => {
-                self.pending = vec![compacted(forgotten)];
-                self.ended = true;
+                self.source = Source::Live(live);
             }
         }
+        Ok(join(frames.iter().map(Frame::bytes).collect()))
     }
 
     /// Says how far the stream is, so that a cursor moves on even while nothing about its topics changes.
@@ -149,12 +152,12 @@ impl Watch {
     fn bookmark(&mut self) -> Option<Bytes> {
         self.bookmark_at = Instant::now() + BOOKMARK_INTERVAL;
         let published = self.hub.published();
-        let live = self.live.as_mut()?;
+        let Source::Live(live) = &mut self.source else { return None };
         if let Some(first) = live.ready() {
             return self.chunk(first);
         }
         if live.is_cut_off() {
-            self.live = None;
+            self.source = Source::Ring;
             return None;
         }
         self.cursor = self.cursor.max(published);
@@ -162,14 +165,32 @@ impl Watch {
     }
 }
 
-/// The frames about `topics` after `cursor` that the ring of `catalog` holds.
-///
-/// # Errors
-/// [`Compacted`] when some of them are forgotten.
-pub(crate) fn ring_frames(catalog: &Catalog, cursor: Revision, topics: &Topics) -> Result<Vec<Frame>, Compacted> {
+/// The chunks as one; shared bytes stay shared when there is only one.
+fn join(mut chunks: Vec<Bytes>) -> Option<Bytes> {
+    if chunks.len() <= 1 {
+        return chunks.pop();
+    }
+    let mut joined = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    chunks.iter().for_each(|chunk| joined.extend_from_slice(chunk));
+    Some(joined.freeze())
+}
+
+/// At most [`CHUNK_FRAMES_MAX`] frames about `topics` after `cursor`, and the revision of the last of them when there may
+/// be more.
+fn ring_frames(
+    catalog: &Catalog,
+    cursor: Revision,
+    topics: &Topics,
+) -> Result<(Vec<Frame>, Option<Revision>), Compacted> {
     let events = catalog.events().after(cursor).ok_or(Compacted { compacted: catalog.events().compacted() })?;
-    let wanted = |event: &&Arc<rollcall_catalog::Event>| {
-        event.change.service().is_some_and(|service| topics.contains(&ServiceKey::from(service)))
-    };
-    Ok(events.filter(wanted).filter_map(|event| Frame::of(event)).collect())
+    let mut frames = Vec::new();
+    for event in events {
+        if event.change.service().is_some_and(|service| topics.contains(&ServiceKey::from(service))) {
+            frames.extend(Frame::of(event));
+        }
+        if frames.len() == CHUNK_FRAMES_MAX {
+            return Ok((frames, Some(event.revision)));
+        }
+    }
+    Ok((frames, None))
 }

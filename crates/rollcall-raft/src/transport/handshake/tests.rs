@@ -123,9 +123,8 @@ async fn a_recorded_handshake_does_not_open_the_door_again() {
 async fn a_server_that_reflects_the_clients_proof_is_not_believed() {
     let secret = Secret::new(SECRET);
     let (mut near, mut far) = duplex(64 << 10);
-    let (client, ()) = tokio::join!(
-        connect(&mut near, &secret, who(CLUSTER, 2), Some(NodeId::new(1)), Purpose::Control),
-        async {
+    let (client, ()) =
+        tokio::join!(connect(&mut near, &secret, who(CLUSTER, 2), Some(NodeId::new(1)), Purpose::Control), async {
             read(&mut far).await.unwrap();
             let hello = Message::ServerHello {
                 protocol_min: 1,
@@ -137,8 +136,7 @@ async fn a_server_that_reflects_the_clients_proof_is_not_believed() {
             write(&mut far, &encode(&hello).unwrap()).await.unwrap();
             let Message::ClientProof(proof) = decode(&read(&mut far).await.unwrap()).unwrap() else { panic!() };
             write(&mut far, &encode(&Message::Verdict { refusal: None, proof }).unwrap()).await.unwrap();
-        }
-    );
+        });
     assert!(matches!(client, Err(HandshakeError::Secret)));
 }
 

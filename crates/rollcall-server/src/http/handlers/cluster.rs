@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use futures_util::StreamExt;
 use rollcall_api::{
     Addresses, ClusterStatus, Code, FollowerProgress, List, Member, MemberState, PROBLEM_JSON, Problem, RaftRole,
     RaftStatus, TransferLeaderRequest, decode, headers, paths,
@@ -176,13 +177,21 @@ pub(crate) async fn transfer_leader(State(app): State<Shared>, write: Write) -> 
     )
 )]
 pub(crate) async fn snapshot(State(app): State<Shared>) -> Result<Response> {
+    let place = app.downloads.clone().try_acquire_owned();
+    let place = place
+        .map_err(|_| Failure::new(Code::TooManyRequests, "another snapshot is being downloaded from this node"))?;
     // Unlinked as soon as it is open, so nothing stays behind whatever becomes of the download.
-    let written = tempfile::Builder::new().prefix("download-").suffix(".snap").tempfile_in(&app.data_dir);
-    let written = written.map_err(|error| Failure::internal(format!("cannot make a file for the snapshot: {error}")))?;
+    let written = tempfile::Builder::new().prefix("download-").suffix(".tmp").tempfile_in(&app.data_dir);
+    let written =
+        written.map_err(|error| Failure::internal(format!("cannot make a file for the snapshot: {error}")))?;
     let info = app.consensus.save_snapshot(written.path()).await?;
     let file = tokio::fs::File::open(written.path()).await;
     let file = file.map_err(|error| Failure::internal(format!("cannot read the snapshot back: {error}")))?;
-    let mut response = Response::new(Body::from_stream(ReaderStream::new(file)));
+    // The place is held as long as the file lives, so slow readers cannot fill the disk with images.
+    let chunks = ReaderStream::new(file).inspect(move |_| {
+        let _ = &place;
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
     let answer = response.headers_mut();
     answer.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(info.bytes));
@@ -210,7 +219,8 @@ pub(crate) async fn block_peers(State(app): State<Shared>, write: Write) -> Resu
 /// The voter to hand leadership to when nobody said which: as far as the leader knows, the one that lacks least.
 fn successor(status: &Status) -> Result<NodeId> {
     let others = status.voters.keys().copied().filter(|node| Some(*node) != status.leader);
-    let matched = |node: &NodeId| status.followers.iter().find(|other| other.node == *node).map(|other| other.matched_index);
+    let matched =
+        |node: &NodeId| status.followers.iter().find(|other| other.node == *node).map(|other| other.matched_index);
     others
         .max_by_key(matched)
         .ok_or_else(|| Failure::new(Code::MembershipConflict, "there is no other voter to hand leadership to"))

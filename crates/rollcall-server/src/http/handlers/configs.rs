@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::response::Response;
 use rollcall_api::query::{Consistency, ReadQuery};
 use rollcall_api::{Code, ConfigDocument, Document, FieldError, PROBLEM_JSON, Problem, WriteReply, decode, paths};
-use rollcall_catalog::{Command, Refusal, Service};
+use rollcall_catalog::{Command, Refusal};
 use rollcall_types::{Revision, ServiceName};
 use serde_json::Value;
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
 use crate::http::answer;
 use crate::http::consistency::View;
 use crate::http::extract::{PathValues, Query};
@@ -64,7 +64,11 @@ pub(crate) async fn set(State(app): State<Shared>, path: PathValues, write: Writ
     let document = decode::document(&write.body)?;
     let value: Value = decode::from_json(&write.body)?;
     for attempt in 0..ATTEMPTS {
-        let schema_at = check(&app, &service, &value).await?;
+        let view = View::obtain(&app, Some(Consistency::Linearizable), None, None).await?;
+        if let Some(outcome) = write.answered(&view.catalog, ATTEMPTS) {
+            return answer::written(&outcome);
+        }
+        let schema_at = check(&view, &service, &value).await?;
         let command = Command::SetConfig {
             service: service.clone(),
             document: document.clone(),
@@ -80,15 +84,12 @@ pub(crate) async fn set(State(app): State<Shared>, path: PathValues, write: Writ
 }
 
 /// Checks `value` against the schema of `service`, and says when the definition with that schema was set.
-async fn check(app: &App, service: &ServiceName, value: &Value) -> Result<Option<Revision>> {
-    let view = View::obtain(app, Some(Consistency::Linearizable), None, None).await?;
+async fn check(view: &View, service: &ServiceName, value: &Value) -> Result<Option<Revision>> {
     let Some(entry) = view.catalog.service(service) else { return Ok(None) };
-    let entry: &Service = entry;
     if let Some(schema) = entry.definition.as_ref().and_then(|definition| definition.config_schema.as_ref()) {
         let schema: Value = serde_json::from_str(schema)
             .map_err(|error| Failure::internal(format!("the schema of '{service}' is no JSON: {error}")))?;
-        let found = schema::violations(&schema, value)
-            .map_err(|problem| Failure::internal(format!("the schema of '{service}' cannot be used: {problem}")))?;
+        let found = schema::violations(schema, value.clone()).await?;
         if !found.is_empty() {
             let errors = found.into_iter().map(|violation| {
                 let field = if violation.pointer.is_empty() { ".".to_owned() } else { violation.pointer };

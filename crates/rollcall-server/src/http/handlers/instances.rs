@@ -52,6 +52,9 @@ pub(crate) async fn register(State(app): State<Shared>, path: PathValues, write:
 )]
 pub(crate) async fn create(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
+    if write.is_conditional() {
+        return Err(Failure::parameter("If-Match", "must not be sent with POST: the instance is always a new one"));
+    }
     let registration: Registration = decode::from_json(&write.body)?;
     let spec = Arc::new(registration.into_spec()?);
     // The same idempotency key makes the same id, so that a retry answers with the instance of the first attempt.
@@ -79,6 +82,9 @@ pub(crate) async fn patch(State(app): State<Shared>, path: PathValues, write: Wr
     let patch: Value = decode::from_json(&write.body)?;
     for attempt in 0..PATCH_ATTEMPTS {
         let view = View::obtain(&app, Some(Consistency::Linearizable), None, None).await?;
+        if let Some(outcome) = write.answered(&view.catalog, PATCH_ATTEMPTS) {
+            return answer::written(&outcome);
+        }
         let present = find(&view.catalog, &service, &id)?;
         let spec = patched(&present.spec, &patch)?;
         // Guarded by what was read, unless the caller guards it: a change in between must not be undone.
@@ -167,6 +173,12 @@ pub(crate) async fn list_by_capability(
     Query(query): Query<InstancesQuery>,
 ) -> Result<Response> {
     let capability: CapabilityName = path.get("capability")?;
+    if query.since.is_some() || query.wait.is_some() {
+        return Err(Failure::parameter(
+            "since",
+            "must be asked of one service: the list of a capability does not wait",
+        ));
+    }
     let filter = Filter::of(&query)?;
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     let at = cursor.as_ref().map(|cursor| cursor.revision.get()).or(query.at);
@@ -174,7 +186,8 @@ pub(crate) async fn list_by_capability(
     let limit = page_size(query.limit)?;
     // Positions are "service\ninstance": neither may hold a control character.
     let after = cursor.as_ref().and_then(|cursor| cursor.after.split_once('\n'));
-    let mut page = Page { items: Vec::new(), next: None };
+    let mut items: Vec<&Arc<Instance>> = Vec::new();
+    let mut next = None;
     for service in view.catalog.offering(&capability) {
         let key = service.name.to_ascii_lowercase();
         let within = match after {
@@ -182,14 +195,16 @@ pub(crate) async fn list_by_capability(
             Some((last, id)) if key == last => Some(id),
             _ => None,
         };
-        let part = page_of(service, &filter, within, limit - page.items.len());
-        page.items.extend(part.items);
-        if let Some(id) = part.next {
-            page.next = Some(format!("{key}\n{id}"));
+        // One more than fits, to learn whether there is a next page.
+        let part = page_of(service, &filter, within, limit + 1 - items.len());
+        items.extend(part.items);
+        if items.len() > limit {
+            items.truncate(limit);
+            next = items.last().map(|last| format!("{}\n{}", last.service.to_ascii_lowercase(), last.id));
             break;
         }
     }
-    answer_page(&app, &view, None, page)
+    answer_page(&app, &view, None, Page { items, next })
 }
 
 struct Page<'v> {

@@ -6,8 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use rollcall_api::query::{ReadQuery, ServicesQuery};
 use rollcall_api::{
-    DefinitionRef, FieldError, List, PROBLEM_JSON, Problem, Service as ServiceAnswer, ServiceDefinition, WriteReply,
-    decode, paths,
+    DefinitionRef, List, PROBLEM_JSON, Problem, Service as ServiceAnswer, ServiceDefinition, WriteReply, decode, paths,
 };
 use rollcall_catalog::{Command, Refusal, Service, ServicesPage};
 use rollcall_types::{CapabilityName, ServiceKey, ServiceName, Tag};
@@ -81,7 +80,7 @@ pub(crate) async fn read(
     let name: ServiceName = path.get("service")?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
     let service = view.catalog.service(&name).ok_or(Refusal::ServiceNotFound)?;
-    answer::read(&view, service.defined.or(Some(service.modified)), &wire(service))
+    answer::read(&view, service.defined, &wire(service))
 }
 
 /// `PUT /v1/services/{service}`: the definition.
@@ -95,9 +94,8 @@ pub(crate) async fn read(
 pub(crate) async fn define(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
     let body: ServiceDefinition = decode::from_json(&write.body)?;
-    if let Some(schema) = &body.config_schema {
-        let broken = |problem| vec![FieldError::new("config_schema", format!("must be a JSON Schema; {problem}"))];
-        schema::check_schema(schema).map_err(broken)?;
+    if let Some(schema) = body.config_schema.clone() {
+        schema::check_schema(schema).await?;
     }
     let definition = Arc::new(body.into_definition()?);
     let outcome = write.propose(&app, Command::Define { service, definition, expect: write.expect }).await?;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::app::{App, Shared};
 use crate::http::answer;
-use crate::http::consistency::View;
+use crate::http::consistency::{View, reach};
 use crate::http::extract::{Query, header as text_header, named};
 use crate::http::failure::{Failure, Result};
 use crate::watch::{Start, Topics, Watch, watch_event};
@@ -26,6 +26,8 @@ const SERVICES_MAX: usize = 100;
 const POLL_EVENTS_MAX: usize = 1_000;
 /// Longest wait of a long poll.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Longest wait for this node to reach the cursor of a client that comes from a node that is ahead.
+const REACH_DEADLINE: Duration = Duration::from_secs(5);
 /// Wait of a long poll that does not say.
 const POLL_WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
@@ -50,13 +52,10 @@ pub(crate) async fn watch(
         Some(cursor) => Start::After(cursor),
         None => Start::Snapshot,
     };
-    let permit = app
-        .hub
-        .permit()
-        .ok_or_else(|| Failure::new(Code::TooManyRequests, "this node has its most watch streams; try another node"))?;
+    let permit = app.hub.permit().ok_or_else(Failure::too_many_watches)?;
     if let Start::After(cursor) = start {
         // A cursor from a node that is ahead of this one: what it saw must be applied here first.
-        app.consensus.wait_for(cursor, Instant::now() + Duration::from_secs(5)).await?;
+        reach(&app, cursor, Instant::now() + REACH_DEADLINE).await?;
     }
     let watch = Watch::start(app.hub.clone(), app.consensus.clone(), topics, start, permit)?;
     let shutdown = app.shutdown.clone();
@@ -82,13 +81,11 @@ pub(crate) async fn long_poll(
     since: Revision,
     query: &InstancesQuery,
 ) -> Result<Response> {
+    reach(app, since, Instant::now() + REACH_DEADLINE).await?;
     let wait = query.wait.as_deref().map_or(Ok(POLL_WAIT_DEFAULT), parse_wait)?;
     let deadline = Instant::now() + wait;
     let topics = Topics::of(std::slice::from_ref(service));
-    let _permit = app
-        .hub
-        .permit()
-        .ok_or_else(|| Failure::new(Code::TooManyRequests, "this node has its most watch streams; try another node"))?;
+    let _permit = app.hub.permit().ok_or_else(Failure::too_many_watches)?;
     loop {
         // Subscribed before the ring is read, so that a change in between ends the wait at once.
         let mut subscription = app.hub.subscribe(topics.clone());
