@@ -5,7 +5,11 @@
 //! of them. Depth is limited to 128 by `serde_json`.
 
 use rollcall_types::JsonText;
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::error::Category;
 
@@ -44,13 +48,13 @@ impl From<DecodeError> for Problem {
     }
 }
 
-/// Reads a JSON body.
+/// Reads a JSON body that must be an object.
 ///
 /// # Errors
 /// [`DecodeError::NotJson`], or [`DecodeError::Fields`] with the first field whose type is wrong or that is unknown.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         translate(&path, &error.into_inner())
     })?;
@@ -63,10 +67,52 @@ pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
 /// # Errors
 /// [`DecodeError::Fields`] with the first field whose type is wrong or that is unknown.
 pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, DecodeError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    let decoded = serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         translate(&path, &error.into_inner())
-    })
+    });
+    decoded.map(|Object(value)| value)
+}
+
+/// A value that is read from a JSON object only. serde's derived structs take an array of their fields as well, in an
+/// order that is nobody's contract.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// An optional field that is an object when it is there.
+pub(crate) fn optional_object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Object<T>>::deserialize(deserializer).map(|object| object.map(|Object(value)| value))
+}
+
+/// A list of objects; `null` is the same as left out.
+pub(crate) fn objects<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let objects = Option::<Vec<Object<T>>>::deserialize(deserializer)?;
+    Ok(objects.unwrap_or_default().into_iter().map(|Object(value)| value).collect())
 }
 
 /// Reads the query part of a URL (`a=1&b=2`, percent-encoded).

@@ -99,7 +99,7 @@ mod tests {
         for (patch, field, rule) in [
             (json!({"prot": 1}), "prot", "is not known here"),
             (json!({"tags": "api"}), "tags", "must be a list; got string \"api\""),
-            (json!(7), ".", "must be an object, a registration; got integer 7"),
+            (json!(7), ".", "must be an object; got integer 7"),
         ] {
             let Err(DecodeError::Fields(errors)) = merge_patch(&web(), &patch) else { panic!("{patch} was accepted") };
             assert_eq!(errors[0].field, field, "{patch}");

@@ -23,7 +23,7 @@ use crate::{FieldError, Number, RegistrationCheck};
 }))]
 pub struct Registration {
     /// Where the instance listens: 1 to 16 endpoints with distinct names. The first is the default one.
-    #[serde(deserialize_with = "null_as_default")]
+    #[serde(deserialize_with = "crate::decode::objects")]
     #[schema(required, min_items = 1, max_items = 16)]
     pub endpoints: Vec<RegistrationEndpoint>,
     /// Failure domain within a region.
@@ -47,10 +47,10 @@ pub struct Registration {
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 65_535, default = 1)]
     pub weight: Number,
     /// Given when the instance keeps itself registered by heartbeats.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "crate::decode::optional_object", skip_serializing_if = "Option::is_none")]
     pub lease: Option<RegistrationLease>,
     /// At most 16 checks with distinct ids.
-    #[serde(deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "crate::decode::objects", skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 16)]
     pub checks: Vec<RegistrationCheck>,
     /// Time in `critical` after which the cluster deregisters the instance, at least 10000. Default: never.

@@ -63,7 +63,7 @@ fn endpoints_that_break_a_rule_are_refused() {
     check(&with("endpoints", json!([])), "endpoints", "at least one endpoint");
     check(&with("endpoints", json!(null)), "endpoints", "at least one endpoint");
     check(&with("endpoints", json!("x")), "endpoints", "must be a list; got string \"x\"");
-    check(&with("endpoints", json!([7])), "endpoints[0]", "must be an object, an endpoint; got integer 7");
+    check(&with("endpoints", json!([7])), "endpoints[0]", "must be an object; got integer 7");
     check(&endpoint(json!({"prot": "http"})), "endpoints[0].prot", "is not known here; expected one of \"name\"");
     check(&endpoint(json!({"host": "10.0.0.256"})), "endpoints[0].host", "must be an IP address or a DNS name");
     check(&endpoint(json!({"host": 5})), "endpoints[0].host", "must be a string; got integer 5");
@@ -116,7 +116,7 @@ fn other_fields_that_break_a_rule_are_refused() {
         ("lease", json!({"ttl_ms": -1}), "lease.ttl_ms", "must be 1000 to 86400000 milliseconds; got -1"),
         ("lease", json!({"ttl_ms": u64::MAX}), "lease.ttl_ms", "must be 1000 to 86400000 milliseconds"),
         ("lease", json!({"ttl": 5000}), "lease.ttl", "is not known here; expected \"ttl_ms\""),
-        ("lease", json!(60), "lease", "must be an object, a lease; got integer 60"),
+        ("lease", json!(60), "lease", "must be an object; got integer 60"),
         ("deregister_after_ms", json!(9_999), "deregister_after_ms", "must be 10000 to 31536000000 milliseconds"),
         ("deregister_after_ms", json!("60s"), "deregister_after_ms", "milliseconds; got \"60s\""),
         ("id", json!("web-1"), "id", "is not known here"),
@@ -228,8 +228,9 @@ fn definitions_that_break_a_rule_are_refused() {
 #[test]
 fn what_is_not_json_is_an_invalid_body() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep_object = format!("{{\"a\":{deep}}}");
     let deep_metadata = format!("{{\"metadata\":{deep}}}");
-    for body in [&b""[..], b"{", b"{}}", b"{\"zone\":\"\xff\"}", deep.as_bytes(), b"nope", b"{\"a\":NaN}"] {
+    for body in [&b""[..], b"{", b"{}}", b"{\"zone\":\"\xff\"}", deep_object.as_bytes(), b"nope", b"{\"a\":NaN}"] {
         let error = decode::from_json::<Value>(body).expect_err("not JSON");
         assert_eq!(
             Problem::from(error).code,
@@ -259,5 +260,18 @@ fn queries_name_the_parameter() {
 fn decode_merge(target: &mut Value, change: &Value) {
     for (name, value) in change.as_object().unwrap() {
         target[name] = value.clone();
+    }
+}
+
+#[test]
+fn an_array_of_its_fields_is_not_taken_for_an_object() {
+    for body in [
+        r#"[[{"protocol":"http","host":"10.0.0.7","port":80}],"zone"]"#,
+        r#"{"endpoints":[["web","http","10.0.0.7",8080]]}"#,
+        r#"{"endpoints":[{"protocol":"http","host":"h","port":80}],"lease":[60000]}"#,
+        r#"{"endpoints":[{"protocol":"http","host":"h","port":80}],"checks":[["a","tcp"]]}"#,
+    ] {
+        let refused = decode::from_json::<Registration>(body.as_bytes()).expect_err(body);
+        assert!(refused.to_string().contains("must be an object"), "{body}: {refused}");
     }
 }

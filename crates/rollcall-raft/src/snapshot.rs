@@ -123,9 +123,19 @@ fn append_record(buffer: &mut Vec<u8>, record: &SnapshotRecord) -> Result<(), Co
 
 /// Writes `catalog` to `path`, which appears whole or not at all.
 pub(crate) fn write(path: &Path, header: &Header, catalog: &Catalog) -> Result<SnapshotInfo, SnapshotError> {
+    write_then(path, header, catalog, |tmp, _| publish(tmp, path))
+}
+
+/// Writes `catalog` to a temporary file beside `path`, which `publish` then gives its name.
+fn write_then(
+    path: &Path,
+    header: &Header,
+    catalog: &Catalog,
+    publish: impl FnOnce(&Path, &SnapshotInfo) -> io::Result<()>,
+) -> Result<SnapshotInfo, SnapshotError> {
     let tmp = path.with_extension("tmp");
     let result = write_tmp(&tmp, header, catalog).and_then(|info| {
-        publish(&tmp, path).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
+        publish(&tmp, &info).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
         Ok(info)
     });
     if result.is_err() {

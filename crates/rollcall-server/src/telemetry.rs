@@ -31,5 +31,5 @@ fn describe() {
     describe_counter!("rollcall_http_connection_errors_total", "HTTP connections that ended with an error");
     describe_gauge!("rollcall_watch_streams", "open watch streams and long polls");
     describe_counter!("rollcall_watch_cut_off_total", "subscribers sent back to the event ring for falling behind");
-    describe_counter!("rollcall_peer_rejected_total", "connections to the peer port that were refused, by reason");
+    rollcall_raft::describe_metrics();
 }

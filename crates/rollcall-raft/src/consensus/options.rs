@@ -145,8 +145,10 @@ impl Timers {
             quorum_loss_probe_interval: Some(millis(self.election_timeout_max) * 4),
             // A restarted leader must be elected anew: it does not know what happened meanwhile.
             enable_leader_restore: Some(false),
-            // A log that went back is a disk that lies; never go on with it.
-            allow_log_reversion: None,
+            // A follower whose log went back had a disk that lied, or a torn tail that reached further than it should. Without
+            // this the *leader* panics or never speaks to it again, so one bad disk would harm the others; with it the
+            // follower is sent what it lacks.
+            allow_log_reversion: Some(true),
             ..Config::default()
         };
         Ok(Arc::new(config.validate().map_err(|error| Error::Options(error.to_string()))?))

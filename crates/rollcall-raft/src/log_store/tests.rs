@@ -143,6 +143,59 @@ async fn a_byte_flipped_anywhere_is_refused_or_costs_only_the_last_record() {
     }
 }
 
+/// A payload length with which a record of `sample` ends at `end` within a sector.
+async fn len_that_ends_at(end: usize) -> usize {
+    let (_dir, _, ends) = sample(&[300]).await;
+    300 + (end + SECTOR_FOR_TEST - ends[0] % SECTOR_FOR_TEST) % SECTOR_FOR_TEST
+}
+
+#[tokio::test]
+async fn a_flipped_byte_is_refused_though_its_record_begins_with_zeros_at_the_end_of_a_sector() {
+    let len = len_that_ends_at(SECTOR_FOR_TEST - 2).await;
+    for behind in [&[][..], &[40, 30]] {
+        let (_dir, file, ends) = sample(&[&[len, 200], behind].concat()).await;
+        assert_eq!(ends[0] % SECTOR_FOR_TEST, SECTOR_FOR_TEST - 2);
+        let dir = changed(&file, |bytes| bytes[ends[1] - 20] ^= 0x40);
+        let refused = indexes(dir.path()).await;
+        assert!(matches!(refused, Err(Error::CorruptLog { .. })), "{} behind: {refused:?}", behind.len());
+    }
+}
+
+#[tokio::test]
+async fn a_zero_sector_with_good_records_behind_it_is_refused() {
+    let (_dir, file, ends) = sample(&[10, 2000, 40]).await;
+    let sector = ends[0].next_multiple_of(SECTOR_FOR_TEST);
+    let dir = changed(&file, |bytes| bytes[sector..sector + SECTOR_FOR_TEST].fill(0));
+    let refused = indexes(dir.path()).await;
+    assert!(matches!(refused, Err(Error::CorruptLog { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_crash_while_one_file_follows_another_costs_only_what_was_unfinished() {
+    let (_dir, file, ends) = sample(&[10, 700, 40]).await;
+    // raft-log names a file after the bytes of the log before it.
+    let next = |len: usize| format!("r-{}.wal", raft_log::ChunkId(len as u64));
+    let half_written = |bytes: &mut Vec<u8>| {
+        bytes.resize(4096, 0);
+        bytes[SECTOR_FOR_TEST..].fill(0xAB);
+    };
+    for whole in [2, 3] {
+        let torn_len = if whole == 3 { ends[2] } else { ends[2] - 7 };
+        for (what, change) in [("empty", (|_| {}) as fn(&mut Vec<u8>)), ("zero", |bytes| bytes.resize(4096, 0))] {
+            let dir = changed(&file, |bytes| bytes.truncate(torn_len));
+            let mut bytes = Vec::new();
+            change(&mut bytes);
+            fs::write(dir.path().join(next(ends[2])), bytes).unwrap();
+            assert_eq!(indexes(dir.path()).await.unwrap(), whole, "the next file is {what}");
+        }
+        let dir = changed(&file, |bytes| bytes.truncate(torn_len));
+        let mut bytes = Vec::new();
+        half_written(&mut bytes);
+        fs::write(dir.path().join(next(ends[2])), bytes).unwrap();
+        assert_eq!(indexes(dir.path()).await.unwrap(), whole, "the next file lacks its first sector");
+    }
+}
+
 #[tokio::test]
 async fn damage_in_an_older_file_is_refused_with_its_name_and_offset() {
     let dir = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rollcall_catalog::Catalog;
 use rollcall_types::ClusterId;
@@ -61,7 +61,7 @@ impl SnapshotStore {
                     return Err(SnapshotError::ForeignCluster { path, theirs: header.cluster, ours: cluster }.into());
                 }
                 Ok((header, catalog, info)) => {
-                    store.adopt(Stored { meta: header.meta.clone(), info, path });
+                    store.adopt(&mut store.lock(), Stored { meta: header.meta.clone(), info, path });
                     return Ok((store, Some((header, catalog))));
                 }
                 // An older one may do, if the log still reaches back to it; whether it does is checked by the caller.
@@ -75,23 +75,33 @@ impl SnapshotStore {
     pub(crate) fn write(&self, meta: SnapshotMeta, catalog: &Catalog) -> Result<Stored, SnapshotError> {
         let path = self.path_of(&meta);
         let header = Header { cluster: self.cluster, meta };
-        let info = super::write(&path, &header, catalog)?;
-        let stored = Stored { meta: header.meta, info, path };
-        self.adopt(stored.clone());
-        Ok(stored)
+        let stored = |info: &SnapshotInfo| Stored { meta: header.meta.clone(), info: info.clone(), path: path.clone() };
+        let info = super::write_then(&path, &header, catalog, |tmp, info| self.publish(tmp, stored(info)))?;
+        Ok(stored(&info))
     }
 
     /// Takes over a received, checked file.
     pub(crate) fn install(&self, file: &Path, meta: SnapshotMeta, info: SnapshotInfo) -> io::Result<()> {
         let path = self.path_of(&meta);
-        super::publish(file, &path)?;
-        self.adopt(Stored { meta, info, path });
+        self.publish(file, Stored { meta, info, path })
+    }
+
+    /// Gives a finished file its name and makes it the newest, in one step: a snapshot that is built and one that is
+    /// received at the same time must not remove each other's file.
+    fn publish(&self, file: &Path, stored: Stored) -> io::Result<()> {
+        let mut current = self.lock();
+        super::publish(file, &stored.path)?;
+        self.adopt(&mut current, stored);
         Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Stored>> {
+        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The newest snapshot.
     pub(crate) fn current(&self) -> Option<Stored> {
-        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.lock().clone()
     }
 
     /// A name for a file that is being received.
@@ -108,10 +118,9 @@ impl SnapshotStore {
         self.dir.join(format!("snapshot-{index:020}-{term:020}.snap"))
     }
 
-    /// Makes `stored` the newest, unless a newer one came meanwhile, and removes the files of others. A transfer that has
-    /// an old file open goes on: the file lives until it is closed.
-    fn adopt(&self, stored: Stored) {
-        let mut current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// Makes `stored` the newest, unless a newer one came meanwhile, and removes the files of older ones. A transfer that
+    /// has an old file open goes on: the file lives until it is closed.
+    fn adopt(&self, current: &mut Option<Stored>, stored: Stored) {
         if current.as_ref().is_some_and(|present| present.meta.last_log_id > stored.meta.last_log_id) {
             return;
         }
@@ -123,7 +132,8 @@ impl SnapshotStore {
         *current = Some(stored);
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
-            let is_old = path != keep && path.extension().is_some_and(|extension| extension == "snap");
+            // Names carry index and term with leading zeros.
+            let is_old = path < keep && path.extension().is_some_and(|extension| extension == "snap");
             if is_old && let Err(error) = fs::remove_file(&path) {
                 warn!(error = %error, "old snapshot {} stays: {error}", path.display());
             }

@@ -123,6 +123,40 @@ fn the_store_keeps_the_newest_and_falls_back_over_a_damaged_one() {
 }
 
 #[test]
+fn a_snapshot_built_late_leaves_the_newer_one_that_was_received_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();
+    let (built, received) = (catalog(5, 20), catalog(9, 20));
+    let file = store.incoming();
+    let info = write(&file.with_extension("snap"), &header(&received), &received).unwrap();
+    fs::rename(file.with_extension("snap"), &file).unwrap();
+    store.install(&file, header(&received).meta, info).unwrap();
+    store.write(header(&built).meta, &built).unwrap();
+    assert_eq!(store.current().unwrap().info.index, 9);
+    assert!(store.current().unwrap().path.exists());
+    let (_, loaded) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();
+    assert_eq!(loaded.unwrap().1, received);
+}
+
+#[test]
+fn snapshots_built_and_received_at_once_never_remove_the_newest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();
+    for round in 1..20 {
+        let (built, received) = (catalog(2 * round, 5), catalog(2 * round + 1, 5));
+        let staged = dir.path().join("staged");
+        let info = write(&staged, &header(&received), &received).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| store.write(header(&built).meta, &built).unwrap());
+            scope.spawn(|| store.install(&staged, header(&received).meta, info).unwrap());
+        });
+        let current = store.current().unwrap();
+        assert_eq!(current.info.index, 2 * round + 1);
+        assert!(current.path.exists(), "round {round}");
+    }
+}
+
+#[test]
 fn a_snapshot_of_another_cluster_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();

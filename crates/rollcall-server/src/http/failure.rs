@@ -19,7 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     /// What the caller is told.
-    pub(crate) problem: Problem,
+    pub(crate) problem: Box<Problem>,
     /// What the log is told besides.
     pub(crate) internal: Option<String>,
 }
@@ -29,7 +29,7 @@ impl Failure {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let problem = Problem::new(code, detail);
         let problem = if code.retry() == Retry::Never { problem } else { problem.with_retry_after_ms(RETRY_MS) };
-        Self { problem, internal: None }
+        Self { problem: Box::new(problem), internal: None }
     }
 
     /// A path segment, query parameter or header that broke a rule.
@@ -48,13 +48,13 @@ impl Failure {
     /// The node's own fault. The caller learns that it happened, the log what it was.
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
         let problem = Problem::new(Code::Internal, "the node could not do this; its log says why");
-        Self { problem, internal: Some(detail.into()) }
+        Self { problem: Box::new(problem), internal: Some(detail.into()) }
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem, internal: None }
+        Self { problem: Box::new(problem), internal: None }
     }
 }
 
@@ -111,7 +111,7 @@ impl From<raft::Error> for Failure {
             Error::StorageFailed(problem) => {
                 let told =
                     Problem::new(Code::StorageUnavailable, "this node's disk failed; the node stops. Ask another node");
-                return Self { problem: told.with_retry_after_ms(RETRY_MS), internal: Some(problem.clone()) };
+                return Self { problem: Box::new(told.with_retry_after_ms(RETRY_MS)), internal: Some(problem.clone()) };
             }
             Error::ForeignCluster { .. }
             | Error::DataDirInUse(_)

@@ -44,7 +44,14 @@ use super::handlers::{cluster, configs, history, instances, kv, node, services, 
         node::metrics,
         node::openapi,
     ),
-    components(schemas(rollcall_api::Problem, rollcall_api::WatchEvent))
+    components(schemas(
+        rollcall_api::Problem,
+        rollcall_api::WatchEvent,
+        rollcall_api::Instance,
+        rollcall_api::Definition,
+        rollcall_api::query::Consistency,
+        rollcall_api::query::HealthFilter,
+    ))
 )]
 struct Api;
 

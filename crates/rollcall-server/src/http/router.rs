@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use metrics::{counter, histogram};
 use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
 use tower::Service;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use super::extract::PeerAddress;
 use super::failure::Failure;
@@ -134,7 +134,7 @@ fn render(mut failure: Failure, id: &HeaderValue, empty: Response<Body>) -> Resp
         error!(request.id = id, error = internal.as_str(), "request {id} failed: {internal}");
     } else if failure.problem.status >= 500 {
         let detail = failure.problem.detail.as_str();
-        warn!(request.id = id, error = detail, "request {id} refused: {detail}");
+        debug!(request.id = id, error = detail, "request {id} refused: {detail}");
     }
     failure.problem.instance = Some(id.to_owned());
     let (mut parts, _) = empty.into_parts();

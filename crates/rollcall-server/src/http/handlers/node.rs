@@ -1,5 +1,7 @@
 //! This node: is it alive, does it serve, what does it count, what does it offer.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,6 +13,9 @@ use crate::app::Shared;
 use crate::http::answer;
 use crate::http::failure::{Failure, Result};
 use crate::http::openapi;
+
+/// A node that heard nothing for so long is not ready; an election is over by then.
+const CONTACT_AGE_MAX: Duration = Duration::from_secs(3);
 
 /// `GET /livez`: the process runs.
 #[utoipa::path(
@@ -35,6 +40,9 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response> {
     }
     if status.leader.is_none() {
         return Err(Failure::new(Code::NoLeader, "this node knows no leader yet"));
+    }
+    if app.consensus.staleness().is_none_or(|age| age > CONTACT_AGE_MAX) {
+        return Err(Failure::new(Code::NoQuorum, "this node is cut off: it hears no leader, or as leader no majority"));
     }
     if !app.consensus.is_caught_up() {
         let (applied, committed) = (status.applied_index, status.commit_index);
