@@ -27,6 +27,9 @@ use crate::transport::link::{Link, Links};
 use crate::transport::message::{ControlReply, ControlRequest};
 use crate::types::{PeerNode, Raft, TypeConfig};
 
+/// A leader says who is a member only when a majority answered it within this time.
+const MEMBERSHIP_FRESH: Duration = Duration::from_secs(1);
+
 /// A running node.
 pub(crate) struct Core {
     pub(crate) hub: Arc<Hub>,
@@ -73,8 +76,11 @@ impl Core {
         self.leader() == Some(self.node)
     }
 
-    /// The leader as this node knows it.
+    /// The leader as this node knows it; a node that has stopped knows none.
     pub(crate) fn leader(&self) -> Option<NodeId> {
+        if self.has_stopped() {
+            return None;
+        }
         self.server.borrow_watched().current_leader.map(NodeId::new)
     }
 
@@ -192,9 +198,13 @@ impl Core {
             ControlRequest::ReadIndex => ControlReply::ReadIndex(self.read_index_for_peer().await),
             ControlRequest::Admin(request) => ControlReply::Admin(self.administer(request).await),
             ControlRequest::AmIMember => {
+                // Only a leader that a majority still answers knows; whoever was away remembers an older membership.
+                let leads = self.is_leader() && !self.has_stopped();
+                let acked = self.data.borrow_watched().last_quorum_acked;
+                let is_heard = acked.is_some_and(|at| openraft::Instant::elapsed(&at.into_inner()) < MEMBERSHIP_FRESH);
                 let server = self.server.borrow_watched();
                 let is_member = server.committed_membership_config.get_node(&from.get()).is_some();
-                ControlReply::Membership(server.current_leader.map(|_| is_member))
+                ControlReply::Membership((leads && is_heard).then_some(is_member))
             }
         }
     }

@@ -162,7 +162,7 @@ impl Core {
                             None => Some(Attempt::Unknown),
                         },
                         Ok(Err(RaftError::APIError(error))) => Some(Attempt::from(Err(refusal(&error)))),
-                        Ok(Err(RaftError::Fatal(fatal))) => return (Err(self.fatal(&fatal)), true),
+                        Ok(Err(RaftError::Fatal(fatal))) => return (Err(unknown_if_stopped(self.fatal(&fatal))), true),
                     }
                 }
                 Some(_) => match timeout_at(deadline, self.forward(request.clone())).await {
@@ -170,10 +170,6 @@ impl Core {
                     Ok(attempt) => Some(attempt),
                 },
             };
-            if self.has_stopped() {
-                let stopped = self.fatal(&openraft::errors::Fatal::Stopped);
-                return (Err(stopped), is_unknown);
-            }
             match attempt {
                 Some(Attempt::Done(outcome)) => return (Ok(outcome), is_unknown),
                 Some(Attempt::TooLarge) => return (Err(Error::TooLarge), is_unknown),
@@ -183,6 +179,10 @@ impl Core {
                 Some(Attempt::Overloaded) => why = Error::Overloaded,
                 None => {}
             }
+            if self.has_stopped() {
+                let stopped = self.fatal(&openraft::errors::Fatal::Stopped);
+                return (Err(if is_unknown { unknown_if_stopped(stopped) } else { stopped }), is_unknown);
+            }
             // A change of leader is the best time for another attempt; else a little later.
             let pause = Instant::now() + jitter(PAUSE);
             if pause >= deadline {
@@ -191,7 +191,8 @@ impl Core {
             }
             let changed = timeout_at(pause, server.changed()).await;
             if matches!(changed, Ok(Err(_))) {
-                return (Err(Error::ShuttingDown), is_unknown);
+                let stopped = Error::ShuttingDown;
+                return (Err(if is_unknown { unknown_if_stopped(stopped) } else { stopped }), is_unknown);
             }
         }
     }
@@ -229,6 +230,14 @@ impl Core {
         }
         outcomes.resize(count, Err(ProposeRefusal::Unknown));
         outcomes
+    }
+}
+
+/// A write that was handed over before the node stopped may yet happen, so its caller must not hear that it did not.
+fn unknown_if_stopped(error: Error) -> Error {
+    match error {
+        Error::ShuttingDown => Error::Timeout { outcome_unknown: true },
+        error => error,
     }
 }
 

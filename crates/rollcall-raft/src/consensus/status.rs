@@ -103,10 +103,10 @@ impl Core {
         let server = self.server.borrow_watched().clone();
         let data = self.data.borrow_watched().clone();
         let role = match server.state {
-            ServerState::Leader => Role::Leader,
+            ServerState::Leader if !self.has_stopped() => Role::Leader,
             ServerState::Candidate => Role::Candidate,
             ServerState::Follower => Role::Follower,
-            ServerState::Learner | ServerState::Shutdown => Role::Learner,
+            ServerState::Leader | ServerState::Learner | ServerState::Shutdown => Role::Learner,
         };
         // openraft's last words stay as they were when it stopped.
         let has_stopped = self.has_stopped();
@@ -217,7 +217,8 @@ fn note_stop(core: &Core) {
 pub(super) async fn watch_removal(core: Arc<Core>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
-        let is_lonely = !core.is_leader() && core.contact_age().is_none_or(|age| age > LONELY);
+        let silence = core.contact_age().unwrap_or_else(|| core.started.elapsed());
+        let is_lonely = !core.is_leader() && silence > LONELY;
         if !is_lonely || core.is_removed.load(Ordering::Relaxed) {
             continue;
         }

@@ -109,8 +109,10 @@ impl From<raft::Error> for Failure {
             Error::Membership(_) | Error::Removed => Code::MembershipConflict,
             Error::NameTaken { .. } => Code::NameConflict,
             Error::StorageFailed(problem) => {
-                let told =
-                    Problem::new(Code::StorageUnavailable, "this node's disk failed; the node stops. Ask another node");
+                let told = Problem::new(
+                    Code::TimeoutOutcomeUnknown,
+                    "this node's disk failed and the node stops; ask another node",
+                );
                 return Self { problem: Box::new(told.with_retry_after_ms(RETRY_MS)), internal: Some(problem.clone()) };
             }
             Error::ForeignCluster { .. }

@@ -156,7 +156,9 @@ impl Hub {
         };
         let mut subscriptions = self.shared.lock();
         for event in events {
-            if let Some(frame) = Frame::of(event) {
+            // Rendering is the larger part of the work, and most services have no watcher.
+            let is_wanted = event.change.service().is_some_and(|name| subscriptions.wants(&ServiceKey::from(name)));
+            if let Some(frame) = is_wanted.then(|| Frame::of(event)).flatten() {
                 subscriptions.send(&Arc::new(frame));
             }
         }
@@ -170,6 +172,10 @@ impl Shared {
 }
 
 impl Subscriptions {
+    fn wants(&self, service: &ServiceKey) -> bool {
+        !self.all.is_empty() || self.by_service.contains_key(service)
+    }
+
     fn send(&mut self, frame: &Arc<Frame>) {
         let of_service = self.by_service.get(frame.service()).into_iter().flatten();
         for id in self.all.iter().chain(of_service) {
