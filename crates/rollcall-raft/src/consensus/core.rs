@@ -159,7 +159,12 @@ impl Core {
         };
         let applied = self.catalog().revision().get();
         let is_heard = self.is_leader() || (self.leader().is_some() && self.contact_age().is_some());
-        let reached = is_heard && committed.is_some_and(|committed| applied >= committed);
+        // What a restarted cluster remembers as committed may lie before what it acknowledged; an entry of this term comes
+        // after all of it.
+        let term = self.server.borrow_watched().vote.leader_id.term;
+        let last_applied = self.raft.metrics().borrow_watched().last_applied;
+        let is_of_term = last_applied.is_some_and(|id| id.leader_id.term == term);
+        let reached = is_heard && is_of_term && committed.is_some_and(|committed| applied >= committed);
         if reached {
             self.has_caught_up.store(true, Ordering::Relaxed);
         }
