@@ -27,10 +27,6 @@ use crate::cli::{Cli, Command, CompletionsArgs};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{ColorWhen, print_bytes, remark};
 
-/// A node allocates on several threads at once, thousands of small values a request batch; see docs/benchmarks.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
