@@ -150,39 +150,6 @@ pub struct FollowerProgress {
     pub lag: u64,
 }
 
-/// The body of `POST /v1/cluster/members`: a node asks to be taken in. It begins as a learner and becomes a voter when
-/// it has caught up, unless it is an observer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, expecting = "an object, a join request")]
-pub struct JoinRequest {
-    /// Name, unique among the members.
-    pub name: String,
-    /// 32 hexadecimal digits, drawn when the node's data directory was made: the same node asking again gets the same id.
-    pub nonce: String,
-    /// Where it listens; `peer` and `http` are needed.
-    pub addresses: Addresses,
-    /// Failure domain.
-    #[serde(default)]
-    pub zone: Option<String>,
-    /// Version of its software.
-    #[serde(default)]
-    pub version: Option<String>,
-    /// Stays a learner: a full replica that answers reads and forwards writes.
-    #[serde(default)]
-    pub observer: bool,
-}
-
-/// The answer to a [`JoinRequest`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct JoinReply {
-    /// The cluster, 32 hexadecimal digits.
-    pub cluster_id: String,
-    /// The id that the node has from now on.
-    pub node_id: u64,
-    /// The revision at which it was taken in.
-    pub revision: u64,
-}
-
 /// The body of `POST /v1/cluster/transfer-leader`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields, expecting = "an object, a transfer of leadership")]

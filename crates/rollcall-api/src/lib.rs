@@ -37,8 +37,7 @@ pub mod client;
 
 pub use check::RegistrationCheck;
 pub use cluster::{
-    Addresses, ClusterStatus, FollowerProgress, JoinReply, JoinRequest, Member, MemberState, RaftRole, RaftStatus,
-    TransferLeaderRequest,
+    Addresses, ClusterStatus, FollowerProgress, Member, MemberState, RaftRole, RaftStatus, TransferLeaderRequest,
 };
 pub use document::Document;
 pub use field::{ERRORS_MAX, FieldError};

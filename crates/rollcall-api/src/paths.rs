@@ -26,7 +26,7 @@ pub const WATCH: &str = "/v1/watch";
 pub const HISTORY: &str = "/v1/history";
 /// The cluster in short.
 pub const CLUSTER: &str = "/v1/cluster";
-/// Members: GET, and POST to join.
+/// Members: GET.
 pub const MEMBERS: &str = "/v1/cluster/members";
 /// A member: DELETE.
 pub const MEMBER: &str = "/v1/cluster/members/{node}";

@@ -13,8 +13,8 @@ use super::transport::{Answer, Call, Opened};
 use super::{Client, ClientError};
 use crate::query::{HistoryQuery, InstancesQuery, ReadQuery, ServicesQuery};
 use crate::{
-    ClusterStatus, ConfigDocument, EventBatch, HistoryRecord, Instance, JoinReply, JoinRequest, List, Member,
-    RaftStatus, Registration, Service, ServiceDefinition, TransferLeaderRequest, WriteReply, paths,
+    ClusterStatus, ConfigDocument, EventBatch, HistoryRecord, Instance, List, Member, RaftStatus, Registration,
+    Service, ServiceDefinition, TransferLeaderRequest, WriteReply, paths,
 };
 
 /// What must hold for a write to happen (RFC 9110 §13.1); else it answers `revision_mismatch`.
@@ -218,12 +218,6 @@ impl Client {
     /// Raft, as the answering node sees it.
     pub async fn raft(&self) -> Result<RaftStatus, ClientError> {
         Ok(self.transport.fetch(&Call::get(paths::RAFT)).await?.value)
-    }
-
-    /// Asks for a node to be taken in. The nonce makes asking again safe.
-    pub async fn join(&self, request: &JoinRequest) -> Result<JoinReply, ClientError> {
-        let call = Call::write(Method::POST, paths::MEMBERS)?.json(request)?;
-        Ok(self.transport.fetch(&call).await?.value)
     }
 
     /// Removes a member by name or id.
