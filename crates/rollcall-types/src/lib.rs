@@ -31,4 +31,4 @@ pub use name::{
 };
 pub use service::{CAPABILITIES_MAX, Resources, ServiceDefinition};
 pub use sorted::{SortedMap, SortedSet};
-pub use time::{Millis, UnixMillis};
+pub use time::{Millis, MonoTime, UnixMillis};

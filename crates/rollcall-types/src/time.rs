@@ -7,6 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
+/// A reading of a monotonic clock, as the time since an arbitrary start that all readings of one process share.
+///
+/// It says nothing to another process: what is sent is a span ("silent for 300 ms"), never a reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct MonoTime(Duration);
+
+impl MonoTime {
+    /// The reading taken `elapsed` after the start.
+    pub const fn new(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// How long before this reading `earlier` was taken; zero when it was not earlier.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The reading `span` later.
+    #[must_use]
+    pub const fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z. Wall-clock time for people: shown and compared, never used to order writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "u64", into = "u64")]

@@ -1,0 +1,1 @@
+//! Encrypted gossip between nodes: the only crate that names chitchat.
