@@ -73,7 +73,7 @@ impl Catalog {
     pub fn apply(&mut self, revision: Revision, request: &Request) -> Applied {
         self.advance(revision);
         self.clock = self.clock.max(request.at);
-        let seen = request.id.as_ref().map_or(Seen::New, |id| self.sessions.look_up(id));
+        let seen = request.id.as_ref().map_or(Seen::New, |id| self.sessions.look_up(id, self.clock));
         match seen {
             Seen::Answered(outcome) => Applied { outcome: Outcome { replayed: true, ..outcome }, event: None },
             Seen::Refused(refusal) => refused(revision, refusal),

@@ -30,4 +30,7 @@ pub use query::{Compacted, ServicesPage};
 pub use record::{Config, Instance, KvEntry, NodeRecord, Service};
 pub use reply::{Applied, Limit, Outcome, Refusal, Reply};
 pub use request::{Actor, Command, Precondition, Request, RequestId};
-pub use sessions::{IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_RETENTION, SESSION_WINDOW, SESSIONS_MAX};
+pub use sessions::{
+    CALLER_PREFIX, CALLER_SESSIONS_MAX, CALLER_WINDOW, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_RETENTION, NODE_SESSIONS_MAX,
+    NODE_WINDOW, SESSION_RETENTION,
+};

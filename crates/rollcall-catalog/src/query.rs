@@ -123,7 +123,7 @@ impl Catalog {
 
     /// What a request with this id was answered, if it was applied and is remembered.
     pub fn answer_to(&self, id: &RequestId) -> Option<Outcome> {
-        match self.sessions.look_up(id) {
+        match self.sessions.look_up(id, self.clock) {
             Seen::Answered(outcome) => Some(Outcome { replayed: true, ..outcome }),
             Seen::New | Seen::Refused(_) => None,
         }

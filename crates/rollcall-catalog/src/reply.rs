@@ -119,6 +119,8 @@ pub enum Limit {
     Services,
     /// Bytes of keys and values.
     KvBytes,
+    /// Client sessions that were heard within the last hour.
+    Sessions,
 }
 
 impl std::fmt::Display for Limit {
@@ -127,6 +129,7 @@ impl std::fmt::Display for Limit {
             Self::Instances => "instances",
             Self::Services => "services",
             Self::KvBytes => "bytes of keys and values",
+            Self::Sessions => "client sessions heard within an hour",
         })
     }
 }

@@ -37,7 +37,8 @@ pub enum RequestId {
     },
     /// A client session (Raft dissertation §6.3): a numbered stream of requests.
     Sequence {
-        /// Name of the session, unique to one client process, at most 128 bytes.
+        /// Name of the session, unique to one client process, at most 128 bytes after [`CALLER_PREFIX`](crate::CALLER_PREFIX);
+        /// without the prefix it is a node's.
         client: Arc<str>,
         /// Number of the request, counting from 1.
         sequence: u64,

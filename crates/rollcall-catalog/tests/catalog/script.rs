@@ -63,7 +63,7 @@ fn read_request(verb: &str, words: &mut Words, next: u64) -> Request {
     let id = match (key, session) {
         (Some(key), None) => Some(RequestId::Key { key: Arc::from(key), fingerprint: given::fingerprint(&body) }),
         (None, Some(session)) => {
-            let (client, sequence) = session.split_once('/').expect("session=CLIENT/SEQUENCE");
+            let (client, sequence) = session.rsplit_once('/').expect("session=CLIENT/SEQUENCE");
             let sequence = sequence.parse().unwrap();
             Some(RequestId::Sequence { client: Arc::from(client), sequence, acknowledged_below })
         }
