@@ -2,6 +2,7 @@
 
 mod admin;
 mod barrier;
+mod contact;
 mod core;
 mod failover;
 mod observe;

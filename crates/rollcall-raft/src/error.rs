@@ -43,6 +43,11 @@ pub enum Error {
     /// The disk failed. The node has stopped acknowledging and must be restarted.
     #[error("storage failed, this node has stopped: {0}")]
     StorageFailed(String),
+    /// A task without which the node cannot go on has ended: a defect of this program.
+    #[error(
+        "this node's {0} task ended, which is a defect; restart the node, and report what its log says before this"
+    )]
+    TaskLost(&'static str),
     /// The node shuts down.
     #[error("this node shuts down")]
     ShuttingDown,
@@ -134,7 +139,7 @@ impl Error {
             Self::NoLeader | Self::NoQuorum | Self::Overloaded | Self::ShuttingDown => Retry::Later,
             Self::Timeout { outcome_unknown: true } => Retry::OutcomeUnknown,
             Self::Timeout { outcome_unknown: false } => Retry::Later,
-            Self::StorageFailed(_) => Retry::OutcomeUnknown,
+            Self::StorageFailed(_) | Self::TaskLost(_) => Retry::OutcomeUnknown,
             Self::TooLarge
             | Self::Removed
             | Self::NotAMember(_)

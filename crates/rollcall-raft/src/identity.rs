@@ -39,6 +39,13 @@ pub(crate) struct Member {
     pub(crate) initializer: bool,
 }
 
+impl Member {
+    /// What the log of this member says of itself, so that it cannot be taken for another's.
+    pub(crate) fn log_owner(&self) -> String {
+        format!("{}/{}", self.cluster, self.node)
+    }
+}
+
 /// The identity file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +91,25 @@ mod cluster_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ClusterId, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// Refuses a log that is not this member's.
+///
+/// # Errors
+/// [`Error::DataDir`] with what to do.
+pub(crate) fn check_log_owner(dir: &DataDir, member: &Member, owner: Option<&str>) -> Result<(), Error> {
+    if owner == Some(member.log_owner().as_str()) {
+        return Ok(());
+    }
+    let theirs = owner.map_or_else(|| "of no node yet".to_owned(), |owner| format!("of {owner} (cluster/node)"));
+    Err(Error::DataDir {
+        path: dir.log(),
+        problem: format!(
+            "this log is {theirs}, but {FILE} says {} (cluster/node); put back the log that belongs to it, or move the \
+             directory away, remove the node from the cluster, and join again as a new node",
+            member.log_owner()
+        ),
+    })
 }
 
 /// A locked data directory. One process holds it; dropping it lets go.

@@ -105,6 +105,22 @@ impl LogStore {
         state.vote().is_none() && state.last().is_none() && state.purged().is_none()
     }
 
+    /// Whose log this is, as [`Self::set_owner`] wrote it.
+    pub(crate) fn owner(&self) -> Option<String> {
+        self.read().log_state().user_data.clone()
+    }
+
+    /// Writes into the log, durably, whose it is.
+    pub(crate) fn set_owner(&self, owner: String) -> io::Result<()> {
+        let (tx, rx) = std::sync::mpsc::sync_channel(1);
+        {
+            let mut log = self.write()?;
+            log.save_user_data(Some(owner))?;
+            log.flush(true, Some(Callback::Blocking(tx)))?;
+        }
+        rx.recv().map_err(io::Error::other)?
+    }
+
     /// Last entry that was removed because a snapshot holds it.
     pub(crate) fn purged(&self) -> Option<LogId> {
         self.read().log_state().purged().map(|id| id.0)

@@ -19,6 +19,7 @@ pub(crate) mod hub;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod network;
+mod places;
 mod rejections;
 mod replication;
 pub(crate) mod server;

@@ -9,6 +9,7 @@ use rollcall_types::NodeName;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::http::body::BodyMemory;
 use crate::pinned::Pinned;
 use crate::watch::Hub;
 
@@ -26,6 +27,8 @@ pub(crate) struct App {
     pub(crate) pinned: Pinned,
     /// Snapshot downloads: one at a time, each has a file on the data disk.
     pub(crate) downloads: Arc<Semaphore>,
+    /// The memory of large request bodies.
+    pub(crate) bodies: BodyMemory,
     /// Renders `/metrics`.
     pub(crate) metrics: PrometheusHandle,
     /// Stops the node when cancelled.

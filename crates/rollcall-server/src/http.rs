@@ -5,6 +5,8 @@
 //! clock, a socket or another handler.
 
 mod answer;
+pub(crate) mod body;
+mod browser;
 mod consistency;
 mod cursor;
 mod extract;

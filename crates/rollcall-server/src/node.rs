@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rollcall_raft::{self as raft, Consensus};
 use rollcall_types::NodeName;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::app::App;
 use crate::config::{ConfigError, NodeConfig};
 use crate::http::Router;
+use crate::http::body::BodyMemory;
 use crate::http::listener::{Limits, serve};
 use crate::pinned::Pinned;
 use crate::telemetry;
@@ -25,6 +26,9 @@ use crate::watch::Hub;
 
 /// How long running requests may go on after the node was told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+/// File descriptors kept for the log, snapshots, peers and whatever else is not a client; a quarter of few. 100 nodes need
+/// 600 for peers.
+const DESCRIPTORS_RESERVED: usize = 1_024;
 /// What nodes prove to each other when no secret is set, which [`NodeConfig::validate`] allows on loopback only.
 const LOOPBACK_SECRET: &[u8] = b"rollcall-on-loopback-without-a-secret";
 
@@ -60,7 +64,6 @@ pub enum Error {
 pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     config.validate()?;
     let metrics = telemetry::install()?;
-    raise_descriptor_limit();
     let name = config.name.clone().unwrap_or_else(host_name);
     let listener = bind("http", config.http).await?;
     let peers = bind("peer", config.peer).await?;
@@ -68,9 +71,9 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
 
     // HTTP answers from the start, so that whoever supervises the node can tell "waits for its peers" from "hangs".
     let stop = CancellationToken::new();
-    let router = Router::starting();
+    let router = Router::starting(&config.public_http());
     let limits = Limits {
-        connections_max: config.http_connections_max,
+        connections_max: affordable(config.http_connections_max, raise_descriptor_limit()),
         per_address_max: config.http_connections_per_address_max,
     };
     let http = tokio::spawn(serve(listener, router.clone(), limits, stop.clone(), DRAIN));
@@ -103,6 +106,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         hub,
         pinned: Pinned::default(),
         downloads: Arc::new(Semaphore::new(1)),
+        bodies: BodyMemory::default(),
         metrics,
         shutdown: stop.clone(),
         fault_injection: config.fault_injection,
@@ -154,12 +158,29 @@ fn host_name() -> NodeName {
 }
 
 /// Every connection is a file descriptor, and the usual soft limit (1024) is far below the node's caps.
-fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        warn!(%error, "cannot raise the limit of open files: {error}");
+/// Raises the limit of open files as far as this process may; the limit then, `None` when there is none.
+fn raise_descriptor_limit() -> Option<u64> {
+    let before = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: before.maximum, ..before }) {
+        Ok(()) => before.maximum,
+        Err(error) => {
+            warn!(%error, "cannot raise the limit of open files: {error}");
+            before.current
+        }
     }
+}
+
+/// As many client connections as the limit of open files has room for: clients must not keep the log from its files.
+fn affordable(connections_max: usize, descriptors: Option<u64>) -> usize {
+    let room = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let room = room - DESCRIPTORS_RESERVED.min(room / 4);
+    if room < connections_max {
+        warn!(
+            "at most {room} client connections instead of {connections_max}: the limit of open files leaves no more; raise \
+             it (ulimit -n, LimitNOFILE=)"
+        );
+    }
+    room.min(connections_max)
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -193,5 +214,18 @@ fn raft_options(config: &NodeConfig, name: &NodeName, listener: TcpListener) -> 
         secret,
         restore_from: config.restore.clone(),
         timers: raft::Timers::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_leave_descriptors_for_the_log_and_the_peers() {
+        assert_eq!(affordable(20_000, None), 20_000);
+        assert_eq!(affordable(20_000, Some(1 << 20)), 20_000);
+        assert_eq!(affordable(20_000, Some(4_096)), 3_072);
+        assert_eq!(affordable(20_000, Some(1_024)), 768);
     }
 }

@@ -407,4 +407,7 @@ async fn a_page_of_another_origin_cannot_change_anything() {
     node.get(&format!("{path}?consistency=linearizable")).answer().await.expect(404);
     let own = format!("http://127.0.0.1:{}", node.options().http);
     node.put(path).header("Origin", own).json(&registration(1)).answer().await.expect(201);
+    // A name of theirs that resolves to this node makes their page one of this origin, by name.
+    let rebound = node.get(path).header("Host", "evil.example").header("Sec-Fetch-Site", "same-origin");
+    rebound.answer().await.expect(403);
 }

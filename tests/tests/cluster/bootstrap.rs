@@ -156,3 +156,28 @@ async fn an_identity_without_its_log_and_a_log_without_its_identity_are_refused(
     node.wait_ready().await;
     node.get("/v1/services/kept/instances/i-1").answer().await.expect(200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_another_node_is_refused() {
+    let cluster = Cluster::start(3).await;
+    let nodes = [cluster.node(0), cluster.node(1)];
+    for node in nodes {
+        node.kill9();
+    }
+    let swap = |one: &std::path::Path, other: &std::path::Path| {
+        let aside = cluster.path().join("aside");
+        fs::rename(one, &aside).and_then(|()| fs::rename(other, one)).and_then(|()| fs::rename(aside, other))
+    };
+    let logs = nodes.map(|node| node.data_dir().join("log"));
+    swap(&logs[0], &logs[1]).expect("both logs lie in the folder of the test");
+    for node in nodes {
+        let refused = run_to_end(node.options().clone()).await;
+        assert_eq!(refused.code, Some(1), "a log with the votes of another node: {refused:?}");
+        assert_says(&refused, &["put back the log that belongs to it"]);
+    }
+    swap(&logs[0], &logs[1]).expect("both logs lie in the folder of the test");
+    for node in nodes {
+        node.start();
+    }
+    cluster.wait_ready().await;
+}

@@ -13,7 +13,7 @@ use tracing::info;
 
 use super::Core;
 use super::propose::jitter;
-use crate::error::Error;
+use crate::error::{Error, Retry};
 use crate::transport::link::CallError;
 use crate::transport::message::{
     AdminRefusal, AdminRequest, ControlReply, ControlRequest, DiscoverReply, Newcomer, NotLeading,
@@ -31,37 +31,46 @@ impl Core {
     /// Has the leader do it, trying until `deadline`.
     pub(super) async fn admin(&self, request: AdminRequest, deadline: Instant) -> Result<(), Error> {
         let mut why = Error::NoLeader;
+        // Some attempt may have been carried out although its answer did not come.
+        let mut is_unknown = false;
         while Instant::now() < deadline {
             if self.has_stopped() {
-                return Err(self.fatal(&openraft::errors::Fatal::Stopped));
+                why = self.fatal(&openraft::errors::Fatal::Stopped);
+                break;
             }
             let Some(leader) = self.wait_for_leader(deadline).await else { break };
             let result = if leader == self.node {
-                timeout_at(deadline, self.administer(request.clone())).await.ok()
+                let done = timeout_at(deadline, self.administer(request.clone())).await;
+                done.unwrap_or(Err(AdminRefusal::Unknown))
             } else {
                 self.ask(leader, request.clone(), deadline).await
             };
-            match result {
-                None => why = Error::Timeout { outcome_unknown: true },
-                Some(Ok(())) => return Ok(()),
-                Some(Err(AdminRefusal::NotLeading(NotLeading::NoQuorum))) => why = Error::NoQuorum,
-                Some(Err(AdminRefusal::NotLeading(NotLeading::NotLeader))) => why = Error::NoLeader,
-                Some(Err(AdminRefusal::NotYet(reason))) => why = Error::Membership(reason),
-                Some(Err(AdminRefusal::Removed)) => return Err(Error::Removed),
-                Some(Err(AdminRefusal::NotAMember)) => return Err(Error::NotAMember(node_of(&request))),
-                Some(Err(AdminRefusal::Refused(reason))) => return Err(Error::Membership(reason)),
+            let Err(refusal) = result else { return Ok(()) };
+            match refusal {
+                AdminRefusal::Unknown => is_unknown = true,
+                AdminRefusal::NotLeading(NotLeading::NoQuorum) => why = Error::NoQuorum,
+                AdminRefusal::NotLeading(NotLeading::NotLeader) => why = Error::NoLeader,
+                AdminRefusal::NotYet(reason) => why = Error::Membership(reason),
+                AdminRefusal::Removed => return Err(Error::Removed),
+                // That is what an earlier attempt was for.
+                AdminRefusal::NotAMember if is_unknown && matches!(request, AdminRequest::Remove { .. }) => {
+                    return Ok(());
+                }
+                AdminRefusal::NotAMember => return Err(Error::NotAMember(node_of(&request))),
+                AdminRefusal::Refused(reason) => return Err(Error::Membership(reason)),
             }
             sleep(jitter(PAUSE)).await;
         }
-        Err(why)
+        Err(if is_unknown { Error::Timeout { outcome_unknown: true } } else { why })
     }
 
-    async fn ask(&self, leader: NodeId, request: AdminRequest, deadline: Instant) -> Option<Result<(), AdminRefusal>> {
-        let link = self.link(leader)?;
+    async fn ask(&self, leader: NodeId, request: AdminRequest, deadline: Instant) -> Result<(), AdminRefusal> {
+        let not_there = Err(AdminRefusal::NotLeading(NotLeading::NotLeader));
+        let Some(link) = self.link(leader) else { return not_there };
         match link.call(&ControlRequest::Admin(request), deadline).await {
-            Ok(ControlReply::Admin(result)) => Some(result),
-            Err(CallError::NotConnected) => Some(Err(AdminRefusal::NotLeading(NotLeading::NotLeader))),
-            Ok(_) | Err(_) => None,
+            Ok(ControlReply::Admin(result)) => result,
+            Err(CallError::NotConnected) => not_there,
+            Ok(_) | Err(_) => Err(AdminRefusal::Unknown),
         }
     }
 
@@ -155,7 +164,7 @@ impl Core {
     async fn change(&self, change: ChangeMembers<u64, PeerNode>, retain: bool) -> Result<(), AdminRefusal> {
         let changed = self.raft.change_membership(change, retain);
         let Ok(changed) = timeout_at(Instant::now() + CHANGE_TIMEOUT, changed).await else {
-            return Err(AdminRefusal::NotLeading(NotLeading::NoQuorum));
+            return Err(AdminRefusal::Unknown);
         };
         changed.map(|_| ()).map_err(|error| refusal(&error))
     }
@@ -165,7 +174,10 @@ impl Core {
         let actor = Actor { name: ActorName::try_from("rollcall").expect("a valid name"), via: self.name.clone() };
         let request = Request { id: None, at: UnixMillis::default(), actor, command };
         let proposed = self.propose(request, Instant::now() + CHANGE_TIMEOUT).await;
-        proposed.map_err(|_| AdminRefusal::NotLeading(NotLeading::NoQuorum))
+        proposed.map_err(|error| match error.retry() {
+            Retry::OutcomeUnknown => AdminRefusal::Unknown,
+            Retry::Later | Retry::Never => AdminRefusal::NotLeading(NotLeading::NoQuorum),
+        })
     }
 
     /// Takes a new node in: gives it an id and makes it a learner. Asked again by the same node, it answers the same.

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Core;
-use super::propose::jitter;
+use super::propose::{OUTAGE, jitter};
 use crate::error::Error;
 use crate::transport::link::CallError;
 use crate::transport::message::{ControlReply, ControlRequest, NotLeading};
@@ -46,7 +46,8 @@ impl Core {
                 sleep(jitter(PAUSE)).await;
             }
         };
-        match timeout_at(deadline, attempts).await {
+        let outage = Instant::now() + OUTAGE;
+        match timeout_at(deadline.min(outage), attempts).await {
             Ok(result) => result,
             Err(_) => Err(why),
         }

@@ -1,6 +1,6 @@
 //! What the parts of a running node share, and what it answers its peers.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::RaftStatus;
 use super::barrier::Waiter;
+use super::contact::Contact;
 use super::propose::Forward;
 use super::session::Session;
 use crate::error::Error;
@@ -24,7 +25,7 @@ use crate::snapshot::SnapshotStore;
 use crate::state_machine::View;
 use crate::transport::hub::Hub;
 use crate::transport::link::{Link, Links};
-use crate::transport::message::{ControlReply, ControlRequest};
+use crate::transport::message::{ControlReply, ControlRequest, committed_index};
 use crate::types::{PeerNode, Raft, TypeConfig};
 
 /// A leader says who is a member only when a majority answered it within this time.
@@ -54,8 +55,7 @@ pub(crate) struct Core {
     pub(super) is_removed: AtomicBool,
     pub(super) has_caught_up: AtomicBool,
     pub(super) has_stopped: AtomicBool,
-    /// Milliseconds from `started` to the last message of a leader, plus one; 0 before the first.
-    pub(super) contact: AtomicU64,
+    pub(super) contact: Contact,
     pub(super) started: Instant,
     pub(super) files: Mutex<Option<Files>>,
 }
@@ -106,11 +106,11 @@ impl Core {
         voters.max_by_key(|voter| replication.get(voter).copied().flatten()).map(NodeId::new)
     }
 
-    /// Notes that the leader was heard.
-    pub(crate) fn note_contact(&self, from: NodeId) {
+    /// Notes that the leader was heard and what it had committed.
+    pub(crate) fn note_contact(&self, from: NodeId, committed: u64) {
         if self.leader() == Some(from) {
-            let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
-            self.contact.store(millis + 1, Ordering::Relaxed);
+            let applied = self.catalog().revision().get();
+            self.contact.note(Instant::now(), committed, applied);
         }
     }
 
@@ -123,12 +123,6 @@ impl Core {
             // An error means that openraft has stopped, which others notice.
             let _ = self.raft.trigger().reset_backoff([from.get()]).await;
         }
-    }
-
-    /// Time since the leader was last heard.
-    pub(super) fn contact_age(&self) -> Option<Duration> {
-        let at = self.contact.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.started.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
     /// Whether openraft has stopped, for whatever reason.
@@ -158,7 +152,7 @@ impl Core {
             data.cluster_committed.max(data.local_committed).map(|id| id.index)
         };
         let applied = self.catalog().revision().get();
-        let is_heard = self.is_leader() || (self.leader().is_some() && self.contact_age().is_some());
+        let is_heard = self.is_leader() || (self.leader().is_some() && self.contact.age(Instant::now()).is_some());
         // What a restarted cluster remembers as committed may lie before what it acknowledged; an entry of this term comes
         // after all of it.
         let term = self.server.borrow_watched().vote.leader_id.term;
@@ -182,15 +176,18 @@ impl Core {
     /// Answers a request of a peer on the control connection.
     pub(crate) async fn handle_control(self: &Arc<Self>, from: NodeId, request: ControlRequest) -> ControlReply {
         match request {
-            ControlRequest::Append(append) => match self.raft.append_entries(append).await {
-                Ok(response) => {
-                    if response.is_success() {
-                        self.note_contact(from);
+            ControlRequest::Append(append) => {
+                let committed = committed_index(&append);
+                match self.raft.append_entries(append).await {
+                    Ok(response) => {
+                        if response.is_success() {
+                            self.note_contact(from, committed);
+                        }
+                        ControlReply::Append(response)
                     }
-                    ControlReply::Append(response)
+                    Err(_) => ControlReply::Stopped,
                 }
-                Err(_) => ControlReply::Stopped,
-            },
+            }
             ControlRequest::Vote(vote) => self.raft.vote(vote).await.map_or(ControlReply::Stopped, ControlReply::Vote),
             ControlRequest::PreVote(vote) => {
                 self.raft.pre_vote(vote).await.map_or(ControlReply::Stopped, ControlReply::PreVote)

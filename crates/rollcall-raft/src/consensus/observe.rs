@@ -5,6 +5,7 @@ use std::time::Duration;
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use rollcall_types::NodeId;
+use tokio::time::Instant;
 
 use super::Consensus;
 use crate::error::Error;
@@ -16,10 +17,10 @@ impl Consensus {
     }
 
     /// How old this node's catalogue may be: on the leader, time since a majority last answered it; elsewhere, time since
-    /// the leader was last heard. `None` when this node has heard of no leader since it started.
+    /// the leader had committed no more than this node has applied. `None` while a node that started has not caught up.
     pub fn staleness(&self) -> Option<Duration> {
         if !self.core.is_leader() {
-            return self.core.contact_age();
+            return self.core.contact.staleness(Instant::now(), self.core.catalog().revision().get());
         }
         let data = self.core.data.borrow_watched();
         Some(data.last_quorum_acked.map_or(Duration::ZERO, |at| at.into_inner().elapsed()))
@@ -30,9 +31,10 @@ impl Consensus {
         node == self.core.node || self.core.links.find(node).is_some_and(|link| link.is_up())
     }
 
-    /// Waits until the node cannot go on: its disk failed, or the cluster removed it.
+    /// Waits until the node cannot go on: its disk failed, a part of it broke, or the cluster removed it.
     pub async fn failed(&self) -> Error {
         let mut status = self.core.status.subscribe();
+        let mut lost_task = self.core.hub.lost_task();
         loop {
             if status.borrow_and_update().is_removed {
                 return Error::Removed;
@@ -40,7 +42,14 @@ impl Consensus {
             if self.core.has_stopped() && !self.core.hub.shutdown.is_cancelled() {
                 return self.core.fatal(&openraft::errors::Fatal::Stopped);
             }
-            if status.changed().await.is_err() {
+            if let Some(task) = *lost_task.borrow_and_update() {
+                return Error::TaskLost(task);
+            }
+            let changed = tokio::select! {
+                changed = status.changed() => changed,
+                changed = lost_task.changed() => changed,
+            };
+            if changed.is_err() {
                 return Error::ShuttingDown;
             }
         }

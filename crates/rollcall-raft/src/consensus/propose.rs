@@ -31,6 +31,9 @@ const BATCHES_UNDER_WAY: usize = 4;
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest value of a key. All other parts of a request are bounded by their types.
 const VALUE_BYTES_MAX: usize = 1 << 20;
+/// A cluster that has accepted nothing for so long will not do so within a caller's patience: twice the longest time that
+/// the loss of a leader takes to mend.
+pub(super) const OUTAGE: Duration = Duration::from_secs(2);
 /// Pause before another attempt, half of it at random.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -144,11 +147,12 @@ impl Core {
         }
     }
 
-    /// Tries until there is an outcome or the deadline passes. Also says whether some attempt may have gone through.
+    /// Tries until there is an outcome, the deadline passes, or nobody took the request for [`OUTAGE`]. Also says whether some attempt may have gone through.
     async fn attempt_until(&self, request: &Request, deadline: Instant) -> (Result<Outcome, Error>, bool) {
         let mut is_unknown = false;
         let mut server = self.server.clone();
         let mut why = Error::NoLeader;
+        let outage = Instant::now() + OUTAGE;
         loop {
             server.borrow_and_update();
             let attempt = match self.leader() {
@@ -185,7 +189,7 @@ impl Core {
             }
             // A change of leader is the best time for another attempt; else a little later.
             let pause = Instant::now() + jitter(PAUSE);
-            if pause >= deadline {
+            if pause >= deadline || pause >= outage && !is_unknown {
                 let why = if is_unknown { Error::Timeout { outcome_unknown: true } } else { why };
                 return (Err(why), is_unknown);
             }

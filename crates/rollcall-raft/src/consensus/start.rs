@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,13 +15,14 @@ use tokio_util::sync::DropGuard;
 use tracing::{debug, info, warn};
 
 use super::barrier::{self, WAITERS_MAX};
+use super::contact::Contact;
 use super::core::Files;
 use super::propose::{self, PROPOSALS_MAX, jitter};
 use super::session::Session;
 use super::{Core, Options, RaftStatus, Role, failover, status};
 use crate::bootstrap::{self, Discovery};
 use crate::error::Error;
-use crate::identity::{DataDir, Identity, Member};
+use crate::identity::{self, DataDir, Identity, Member};
 use crate::log_store::LogStore;
 use crate::snapshot::{self, Header};
 use crate::state_machine::StateMachine;
@@ -55,7 +56,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
     let (hub, hints) = Hub::new(Secret::new(&options.secret), who, discovery);
     // Whatever fails from here on, or when the caller gives up, the listener and all tasks stop.
     let guard = hub.shutdown.clone().drop_guard();
-    hub.tasks.spawn(server::run(options.listener, hub.clone()));
+    hub.keep("peer listener", server::run(options.listener, hub.clone()));
 
     // The state is read while the log is: a large one is half of the time it takes to start.
     let machine = identity.member.as_ref().map(|member| open_machine(&data_dir, member));
@@ -67,7 +68,10 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
     let log = log.await?;
     debug!(duration_ms = started.elapsed().as_millis(), "the log is open");
     let member = match identity.member.clone() {
-        Some(member) => member,
+        Some(member) => {
+            identity::check_log_owner(&data_dir, &member, log.owner().as_deref())?;
+            member
+        }
         None => {
             if !log.is_pristine() {
                 return Err(Error::DataDir {
@@ -77,9 +81,11 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
             }
             let mut search = bootstrap::Search { hub: &hub, newcomer, join: &options.join, offers };
             let found = search.run().await?;
-            let prepare = |member: &Member| match &options.restore_from {
-                Some(path) if member.initializer => restore(path, &data_dir, &log, member),
-                _ => Ok(()),
+            let prepare = |member: &Member| {
+                if let Some(path) = options.restore_from.as_ref().filter(|_| member.initializer) {
+                    restore(path, &data_dir, &log, member)?;
+                }
+                log.set_owner(member.log_owner()).map_err(Error::io("cannot write to the new log"))
             };
             adopt(&data_dir, &identity, found, prepare)?
         }
@@ -198,34 +204,27 @@ async fn run(
         is_removed: AtomicBool::new(false),
         has_caught_up: AtomicBool::new(false),
         has_stopped: AtomicBool::new(false),
-        contact: AtomicU64::new(0),
+        contact: Contact::default(),
         started: Instant::now(),
         files: Mutex::new(Some(files)),
         raft,
         hub: hub.clone(),
     });
     hub.core.store(Some(core.clone()));
-    spawn(&core, status::follow(core.clone()));
-    spawn(&core, status::watch_removal(core.clone()));
-    spawn(&core, propose::forward_all(core.clone(), forward_queue));
-    spawn(&core, barrier::run(core.clone(), barrier_queue));
-    spawn(&core, failover::run(core.clone(), hints));
+    hub.spawn("status", status::follow(core.clone()));
+    hub.keep("removal watch", status::watch_removal(core.clone()));
+    hub.keep("forwarder", propose::forward_all(core.clone(), forward_queue));
+    hub.keep("read barrier", barrier::run(core.clone(), barrier_queue));
+    hub.keep("failover", failover::run(core.clone(), hints));
     if member.initializer {
-        spawn(&core, bootstrap::call_founders(hub.clone(), member.clone()));
+        hub.spawn("founding", bootstrap::call_founders(hub.clone(), member.clone()));
         initialize(&core, &member).await?;
     } else if !is_observer {
-        spawn(&core, seek_vote(core.clone()));
+        hub.spawn("promotion", seek_vote(core.clone()));
     }
     // From here on `Consensus::shutdown` stops the node, not the end of this function.
     guard.disarm();
     Ok(core)
-}
-
-fn spawn(core: &Arc<Core>, task: impl Future<Output = ()> + Send + 'static) {
-    let shutdown = core.hub.shutdown.clone();
-    core.hub.tasks.spawn(async move {
-        shutdown.run_until_cancelled(task).await;
-    });
 }
 
 fn empty_status(member: &Member) -> RaftStatus {
@@ -273,7 +272,7 @@ async fn initialize(core: &Arc<Core>, member: &Member) -> Result<(), Error> {
     }
     let core = core.clone();
     let founded: Vec<_> = member.founders.iter().map(|founder| founder.node).collect();
-    spawn(&core.clone(), async move { forget_strangers(&core, &founded).await });
+    core.hub.clone().spawn("restored names", async move { forget_strangers(&core, &founded).await });
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use rollcall_types::{ClusterId, NodeId};
+use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::Core;
@@ -130,7 +131,7 @@ impl Core {
         let contact_age = match role {
             Role::Leader if voter_ids.len() == 1 => Some(Duration::ZERO),
             Role::Leader => data.last_quorum_acked.map(|at| openraft::Instant::elapsed(&at.into_inner())),
-            _ => self.contact_age(),
+            _ => self.contact.age(Instant::now()),
         };
         RaftStatus {
             cluster_id: self.cluster,
@@ -217,7 +218,7 @@ fn note_stop(core: &Core) {
 pub(super) async fn watch_removal(core: Arc<Core>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
-        let silence = core.contact_age().unwrap_or_else(|| core.started.elapsed());
+        let silence = core.contact.age(Instant::now()).unwrap_or_else(|| core.started.elapsed());
         let is_lonely = !core.is_leader() && silence > LONELY;
         if !is_lonely || core.is_removed.load(Ordering::Relaxed) {
             continue;
@@ -225,7 +226,7 @@ pub(super) async fn watch_removal(core: Arc<Core>) {
         let members = core.status.borrow().voters.keys().copied().filter(|node| *node != core.node).collect::<Vec<_>>();
         for node in members {
             let Some(link) = core.links.find(node) else { continue };
-            let deadline = tokio::time::Instant::now() + ASK_EVERY;
+            let deadline = Instant::now() + ASK_EVERY;
             let reply = link.call(&ControlRequest::AmIMember, deadline).await;
             if matches!(reply, Ok(ControlReply::Membership(Some(false)))) && core.is_founder_or_was_member() {
                 core.note_removed();

@@ -85,7 +85,7 @@ impl Link {
         let wake = Arc::new(Notify::new());
         let keeper = Keeper { hub: hub.clone(), target, address, queue, state: state_tx, wake: wake.clone() };
         let stopped = stop.clone();
-        hub.tasks.spawn(async move {
+        hub.spawn("peer link", async move {
             stopped.run_until_cancelled(keeper.run()).await;
         });
         Self { calls, state, wake, stop }

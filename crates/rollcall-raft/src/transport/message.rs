@@ -14,7 +14,12 @@ use crate::types::{PeerNode, SnapshotMeta, TypeConfig, Vote};
 
 /// On the replication connection.
 pub(crate) type Append = AppendEntriesRequest<TypeConfig>;
-/// Its answer.
+/// How far the leader that sent `append` had committed; 0 before its first entry.
+pub(crate) fn committed_index(append: &Append) -> u64 {
+    append.leader_commit.map_or(0, |id| id.index)
+}
+
+/// The answer to an [`Append`].
 pub(crate) type Appended = StreamAppendResult<TypeConfig>;
 
 /// On the control connection.
@@ -91,6 +96,8 @@ pub(crate) enum AdminRefusal {
     Refused(String),
     /// Another change is under way, or the node still lags: try again.
     NotYet(String),
+    /// It may have been done, or be done yet.
+    Unknown,
 }
 
 /// On the snapshot connection.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::SplitStream;
@@ -20,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::dial::{self, DialError};
 use super::handshake::Purpose;
 use super::hub::Hub;
-use super::message::{Append, Appended};
+use super::message::{Append, Appended, committed_index};
 use super::server::frame_of;
 use super::{Frames, frame, split_frame, write_frames};
 use crate::codec::{self, Kind};
@@ -191,12 +192,18 @@ async fn answer(
     input: mpsc::Receiver<Append>,
     write: mpsc::Sender<Vec<u8>>,
 ) {
-    let input = stream::unfold(input, |mut input| async move { input.recv().await.map(|request| (request, input)) });
+    // The latest word of the leader on how far it has committed.
+    let committed = Arc::new(AtomicU64::new(0));
+    let input = stream::unfold((input, committed.clone()), |(mut input, committed)| async move {
+        let request = input.recv().await?;
+        committed.store(committed_index(&request), Ordering::Relaxed);
+        Some((request, (input, committed)))
+    });
     let mut results = std::pin::pin!(core.raft.stream_append(input));
     let mut number = 0_u64;
     while let Some(Ok(result)) = results.next().await {
         if result.is_ok() {
-            core.note_contact(from);
+            core.note_contact(from, committed.load(Ordering::Relaxed));
         }
         let Ok(frame) = frame(u64::from(session) << 32 | number, Kind::Appended, &result) else { return };
         if write.send(frame).await.is_err() {

@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use super::handshake::{self, Accepted, HANDSHAKE_TIMEOUT, HandshakeError, Purpose};
 use super::hub::Hub;
 use super::message::{ControlReply, ControlRequest};
+use super::places::{Place, Places};
 use super::replication::{self, ServeError};
 use super::{
     DISCOVER_FRAME_BYTES_MAX, FRAME_BYTES_MAX, Frames, WRITE_QUEUE, frame, framed, split_frame, transfer, tune,
@@ -30,6 +31,9 @@ use crate::types::voted_for;
 const CONNECTIONS_MAX: usize = 1024;
 /// Connections at once that are still in their handshake, so that strangers cannot take all places.
 const HANDSHAKES_MAX: usize = 128;
+/// Of these, from one address. A quarter, since all nodes of a cluster may sit behind one, and a handshake takes them
+/// milliseconds.
+const HANDSHAKES_PER_SOURCE_MAX: usize = 32;
 /// Requests of one control connection under way; then no more are read from it.
 const REQUESTS_MAX: usize = 1024;
 /// A discover connection that is silent for so long is closed.
@@ -40,14 +44,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Accepts until the node shuts down.
 pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Places::new(HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX);
     let shutdown = hub.shutdown.clone();
     let accept = async {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let places = connections.clone().try_acquire_owned().ok();
-                    let Some(places) = places.zip(handshakes.clone().try_acquire_owned().ok()) else {
+                    let Some(places) = places.zip(handshakes.take(peer.ip())) else {
                         hub.rejections.note(Rejection::Full, peer, &"too many connections");
                         continue;
                     };
@@ -72,7 +76,7 @@ async fn welcome(
     hub: Arc<Hub>,
     mut stream: TcpStream,
     peer: SocketAddr,
-    (_place, handshake_place): (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    (_place, handshake_place): (OwnedSemaphorePermit, Place),
 ) {
     if tune(&stream).is_err() {
         return;

@@ -1,24 +1,15 @@
 //! What handlers take from a request, validated.
 
-use std::time::Duration;
-
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use rollcall_api::{Code, FieldError, Problem, decode};
+use rollcall_api::decode;
 use rollcall_catalog::{Actor, Precondition};
 use rollcall_types::{ActorName, Revision};
 use serde::de::DeserializeOwned;
 
 use super::failure::{Failure, Result};
 use crate::app::Shared;
-
-/// Largest request body, bytes; the largest legal one is a key's value of 512 KiB.
-pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
-/// Longest wait for a whole request body.
-pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The address a request came from; set by the router.
 #[derive(Debug, Clone, Copy)]
@@ -111,23 +102,4 @@ pub(crate) fn parse_tag(tag: &str) -> Option<Revision> {
 pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     value.to_str().map(Some).map_err(|_| Failure::parameter(name.as_str(), "must be visible ASCII characters"))
-}
-
-/// Reads a body of at most [`BODY_BYTES_MAX`] within [`BODY_DEADLINE`].
-pub(crate) async fn read_body(body: axum::body::Body) -> Result<Bytes> {
-    let read = Limited::new(body, BODY_BYTES_MAX).collect();
-    match tokio::time::timeout(BODY_DEADLINE, read).await {
-        Err(_) => {
-            let detail = format!("the body did not arrive within {} s", BODY_DEADLINE.as_secs());
-            Err(Failure::new(Code::RequestTimeout, detail))
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let rule = format!("must be at most {BODY_BYTES_MAX} bytes");
-            let mut problem = Problem::new(Code::BodyTooLarge, format!("the body {rule}"));
-            problem.errors.push(FieldError::new(".", rule));
-            Err(problem.into())
-        }
-        Ok(Err(error)) => Err(Failure::new(Code::InvalidBody, format!("the body could not be read: {error}"))),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-    }
 }

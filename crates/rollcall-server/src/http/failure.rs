@@ -115,7 +115,8 @@ impl From<raft::Error> for Failure {
                 );
                 return Self { problem: Box::new(told.with_retry_after_ms(RETRY_MS)), internal: Some(problem.clone()) };
             }
-            Error::ForeignCluster { .. }
+            Error::TaskLost(_)
+            | Error::ForeignCluster { .. }
             | Error::DataDirInUse(_)
             | Error::DataDir { .. }
             | Error::CorruptLog { .. }

@@ -15,6 +15,7 @@ use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
 use tower::Service;
 use tracing::{debug, error};
 
+use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{cluster, configs, history, instances, kv, node, services, watches};
@@ -70,12 +71,16 @@ pub(crate) struct Router {
     /// Empty until the node is a member of its cluster.
     routes: Arc<OnceLock<axum::Router>>,
     ids: Arc<RequestIds>,
+    /// The host under which clients are told to reach this node.
+    own_host: Arc<str>,
 }
 
 impl Router {
     /// A router that answers for a node which is not a member of its cluster yet: it lives, and serves nothing.
-    pub(crate) fn starting() -> Self {
-        Self { routes: Arc::default(), ids: Arc::new(RequestIds::new()) }
+    /// `public_address` is the `host:port` under which clients reach it.
+    pub(crate) fn starting(public_address: &str) -> Self {
+        let own_host = browser::host_name(public_address).into();
+        Self { routes: Arc::default(), ids: Arc::new(RequestIds::new()), own_host }
     }
 
     /// Begins to serve.
@@ -104,7 +109,7 @@ impl Router {
         let id = self.ids.of(&request);
         let method = request.method().clone();
         let path = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned());
-        let mut response = match refuse_cross_origin(&request) {
+        let mut response = match browser::refuse(&method, request.headers(), &self.own_host) {
             Some(failure) => failure.into_response(),
             None => {
                 request.extensions_mut().insert(PeerAddress(from));
@@ -147,18 +152,6 @@ fn render(mut failure: Failure, id: &HeaderValue, empty: Response<Body>) -> Resp
     }
     let body = serde_json::to_vec(&failure.problem).unwrap_or_default();
     Response::from_parts(parts, Body::from(body))
-}
-
-/// Refuses what a web page of another origin asks a browser to change here: the API has no log-in that would stop it.
-fn refuse_cross_origin(request: &Request<Incoming>) -> Option<Failure> {
-    if request.method() == Method::GET || request.method() == Method::HEAD {
-        return None;
-    }
-    let origin = request.headers().get(http::header::ORIGIN)?;
-    let host = request.headers().get(http::header::HOST);
-    let origin_host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    let same = host.and_then(|host| host.to_str().ok()).is_some_and(|host| origin_host == Some(host));
-    (!same).then(|| Failure::new(Code::CrossOrigin, "changes from web pages of another origin are refused"))
 }
 
 fn method_label(method: &Method) -> &'static str {

@@ -7,12 +7,13 @@ use axum::extract::{FromRequest, Request as HttpRequest};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use rollcall_api::headers;
-use rollcall_catalog::{Actor, Catalog, Command, Outcome, Precondition, Reply, Request, RequestId};
+use rollcall_catalog::{Actor, CALLER_PREFIX, Catalog, Command, Outcome, Precondition, Reply, Request, RequestId};
 use rollcall_types::UnixMillis;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::extract::{actor, header, precondition, read_body};
+use super::body::HeldBody;
+use super::extract::{actor, header, precondition};
 use super::failure::{Failure, Result};
 use crate::app::{App, Shared};
 
@@ -23,8 +24,7 @@ const ID_BYTES_MAX: usize = 128;
 
 /// A request that wants to change something.
 pub(crate) struct Write {
-    /// Its body.
-    pub(crate) body: Bytes,
+    body: HeldBody,
     /// On which condition.
     pub(crate) expect: Precondition,
     actor: Actor,
@@ -36,18 +36,28 @@ impl FromRequest<Shared> for Write {
 
     async fn from_request(request: HttpRequest, app: &Shared) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        let body = read_body(body).await?;
+        let body = app.bodies.read(body).await?;
         let actor = actor(&parts, app)?;
         let expect = precondition(&parts.headers)?;
         let conditions = format!("{expect:?}");
         let id = request_id(&parts.headers, || {
-            fingerprint(&[parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), conditions.as_bytes(), &body])
+            fingerprint(&[
+                parts.method.as_str().as_bytes(),
+                parts.uri.path().as_bytes(),
+                conditions.as_bytes(),
+                &body.bytes,
+            ])
         })?;
         Ok(Self { body, expect, actor, id })
     }
 }
 
 impl Write {
+    /// The request's body.
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body.bytes
+    }
+
     /// Whether the caller set a condition of its own.
     pub(crate) fn is_conditional(&self) -> bool {
         self.expect != Precondition::None
@@ -124,7 +134,7 @@ fn request_id(headers: &HeaderMap, fingerprint: impl FnOnce() -> u64) -> Result<
             }
             let acknowledged_below = number(headers, &headers::ACKNOWLEDGED_BELOW)?.unwrap_or(1);
             // The prefix keeps callers out of the names that nodes give their own sessions.
-            let client = Arc::from(format!("c/{client}"));
+            let client = Arc::from(format!("{CALLER_PREFIX}{client}"));
             Ok(Some(RequestId::Sequence { client, sequence, acknowledged_below }))
         }
         (Some(_), Some(_)) => Err(Failure::parameter(

@@ -158,7 +158,7 @@ pub(crate) async fn leave(State(app): State<Shared>) -> Result<Response> {
 )]
 pub(crate) async fn transfer_leader(State(app): State<Shared>, write: Write) -> Result<Response> {
     let request: TransferLeaderRequest =
-        if write.body.is_empty() { TransferLeaderRequest::default() } else { decode::from_json(&write.body)? };
+        if write.body().is_empty() { TransferLeaderRequest::default() } else { decode::from_json(write.body())? };
     let to = match request.to.as_deref() {
         Some(node) => resolve(&app, node)?,
         None => successor(&app.consensus.status())?,
@@ -211,7 +211,7 @@ pub(crate) async fn block_peers(State(app): State<Shared>, write: Write) -> Resu
     if !app.fault_injection {
         return Err(Failure::new(Code::NotFound, "this node was not started with --fault-injection"));
     }
-    let request: BlockPeers = decode::from_json(&write.body)?;
+    let request: BlockPeers = decode::from_json(write.body())?;
     app.consensus.set_blocked_peers(request.nodes.into_iter().map(NodeId::new).collect());
     answer::json(StatusCode::OK, HeaderMap::new(), &serde_json::json!({}))
 }

@@ -61,7 +61,7 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn set(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    let document = decode::document(&write.body)?;
+    let document = decode::document(write.body())?;
     let value: Value = serde_json::from_str(&document)
         .map_err(|error| Failure::internal(format!("a document that was JSON is none: {error}")))?;
     for attempt in 0..ATTEMPTS {

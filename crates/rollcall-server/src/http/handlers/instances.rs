@@ -36,7 +36,7 @@ const PATCH_ATTEMPTS: usize = 8;
 )]
 pub(crate) async fn register(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let (service, id) = names(&path)?;
-    let registration: Registration = decode::from_json(&write.body)?;
+    let registration: Registration = decode::from_json(write.body())?;
     let spec = Arc::new(registration.into_spec()?);
     let outcome = write.propose(&app, Command::Register { service, id, spec, expect: write.expect }).await?;
     answer::written(&outcome)
@@ -55,7 +55,7 @@ pub(crate) async fn create(State(app): State<Shared>, path: PathValues, write: W
     if write.is_conditional() {
         return Err(Failure::parameter("If-Match", "must not be sent with POST: the instance is always a new one"));
     }
-    let registration: Registration = decode::from_json(&write.body)?;
+    let registration: Registration = decode::from_json(write.body())?;
     let spec = Arc::new(registration.into_spec()?);
     // The same idempotency key makes the same id, so that a retry answers with the instance of the first attempt.
     let new_id = write.derived_id();
@@ -79,7 +79,7 @@ pub(crate) async fn create(State(app): State<Shared>, path: PathValues, write: W
 )]
 pub(crate) async fn patch(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let (service, id) = names(&path)?;
-    let patch: Value = decode::from_json(&write.body)?;
+    let patch: Value = decode::from_json(write.body())?;
     for attempt in 0..PATCH_ATTEMPTS {
         let view = View::obtain(&app, Some(Consistency::Linearizable), None, None).await?;
         if let Some(outcome) = write.answered(&view.catalog, PATCH_ATTEMPTS) {

@@ -51,11 +51,11 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn put(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let key: KvKey = path.get("key")?;
-    if write.body.len() > VALUE_BYTES_MAX {
-        let detail = format!("a value must be at most {VALUE_BYTES_MAX} bytes; got {}", write.body.len());
+    if write.body().len() > VALUE_BYTES_MAX {
+        let detail = format!("a value must be at most {VALUE_BYTES_MAX} bytes; got {}", write.body().len());
         return Err(Failure::new(Code::BodyTooLarge, detail));
     }
-    let command = Command::KvPut { key, value: write.body.clone(), flags: 0, expect: write.expect };
+    let command = Command::KvPut { key, value: write.body().clone(), flags: 0, expect: write.expect };
     answer::written(&write.propose(&app, command).await?)
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn define(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    let body: ServiceDefinition = decode::from_json(&write.body)?;
+    let body: ServiceDefinition = decode::from_json(write.body())?;
     if let Some(schema) = body.config_schema.clone() {
         schema::check_schema(schema).await?;
     }
