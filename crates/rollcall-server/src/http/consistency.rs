@@ -68,6 +68,11 @@ impl View {
         Ok(Self { catalog, consistency, staleness_ms })
     }
 
+    /// The answer of a read that did not find here what it asked for: it says, as any other, at which revision.
+    pub(crate) fn lacks(&self, failure: impl Into<Failure>) -> Failure {
+        failure.into().with_headers(self.headers())
+    }
+
     /// What the answer says about itself.
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut answer = HeaderMap::with_capacity(4);
@@ -96,8 +101,8 @@ pub(crate) async fn reach(app: &App, revision: Revision, deadline: Instant) -> R
     }
 }
 
-/// Time since this node last heard its leader, or as leader a quorum: what it shows is at most older by a replication
-/// round, unless the leader itself was cut off. `None` when it has heard of no leader, or is still catching up.
+/// How old the catalogue here may be: what it shows is at most older by a replication round, unless the leader itself was
+/// cut off. `None` when it has heard of no leader, or is still catching up.
 fn staleness_ms(app: &App) -> Option<u64> {
     // A node that is still catching up has heard the leader, and yet shows a catalogue of any age.
     app.consensus

@@ -4,6 +4,7 @@
 //! not see goes to the log, through [`Failure::internal`].
 
 use axum::body::Body;
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use rollcall_api::{Code, FieldError, Problem, Retry};
 use rollcall_catalog::{Compacted, Refusal};
@@ -22,6 +23,8 @@ pub(crate) struct Failure {
     pub(crate) problem: Box<Problem>,
     /// What the log is told besides.
     pub(crate) internal: Option<String>,
+    /// What the answer says of itself besides: at which revision something was found missing, for example.
+    pub(crate) headers: Box<HeaderMap>,
 }
 
 impl Failure {
@@ -29,7 +32,7 @@ impl Failure {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let problem = Problem::new(code, detail);
         let problem = if code.retry() == Retry::Never { problem } else { problem.with_retry_after_ms(RETRY_MS) };
-        Self { problem: Box::new(problem), internal: None }
+        Self::from(problem)
     }
 
     /// A path segment, query parameter or header that broke a rule.
@@ -45,16 +48,22 @@ impl Failure {
         Self::new(Code::TooManyRequests, "this node has its most watch streams; try another node")
     }
 
+    /// The same, with what the answer says of itself.
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        *self.headers = headers;
+        self
+    }
+
     /// The node's own fault. The caller learns that it happened, the log what it was.
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
         let problem = Problem::new(Code::Internal, "the node could not do this; its log says why");
-        Self { problem: Box::new(problem), internal: Some(detail.into()) }
+        Self { internal: Some(detail.into()), ..Self::from(problem) }
     }
 }
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self { problem: Box::new(problem), internal: None }
+        Self { problem: Box::new(problem), internal: None, headers: Box::default() }
     }
 }
 
@@ -113,7 +122,7 @@ impl From<raft::Error> for Failure {
                     Code::TimeoutOutcomeUnknown,
                     "this node's disk failed and the node stops; ask another node",
                 );
-                return Self { problem: Box::new(told.with_retry_after_ms(RETRY_MS)), internal: Some(problem.clone()) };
+                return Self { internal: Some(problem.clone()), ..Self::from(told.with_retry_after_ms(RETRY_MS)) };
             }
             Error::TaskLost(_)
             | Error::ForeignCluster { .. }

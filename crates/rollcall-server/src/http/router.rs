@@ -143,6 +143,7 @@ fn render(mut failure: Failure, id: &HeaderValue, empty: Response<Body>) -> Resp
     }
     failure.problem.instance = Some(id.to_owned());
     let (mut parts, _) = empty.into_parts();
+    parts.headers.extend(std::mem::take(&mut *failure.headers));
     parts.status = StatusCode::from_u16(failure.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // It counted the empty body that carried the failure here.
     parts.headers.remove(http::header::CONTENT_LENGTH);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequest, Request as HttpRequest};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use rollcall_api::headers;
 use rollcall_catalog::{Actor, CALLER_PREFIX, Catalog, Command, Outcome, Precondition, Reply, Request, RequestId};
@@ -97,7 +97,10 @@ impl Write {
         let request = Request { id, at: UnixMillis::default(), actor: self.actor.clone(), command };
         let outcome = app.consensus.propose(request, Instant::now() + WRITE_DEADLINE).await?;
         match outcome.reply {
-            Reply::Refused(refusal) => Err(refusal.into()),
+            Reply::Refused(refusal) => {
+                let revision = HeaderValue::from(outcome.revision.get());
+                Err(Failure::from(refusal).with_headers(HeaderMap::from_iter([(headers::REVISION, revision)])))
+            }
             _ => Ok(outcome),
         }
     }

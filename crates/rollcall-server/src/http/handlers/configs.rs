@@ -33,9 +33,10 @@ pub(crate) async fn read(
 ) -> Result<Response> {
     let name: ServiceName = path.get("service")?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    let service = view.catalog.service(&name).ok_or(Refusal::ServiceNotFound)?;
+    let service = view.catalog.service(&name).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
     let config = service.config.as_ref().ok_or_else(|| {
-        Failure::new(Code::ConfigNotFound, format!("service '{}' has no configuration document", service.name))
+        let detail = format!("service '{}' has no configuration document", service.name);
+        view.lacks(Failure::new(Code::ConfigNotFound, detail))
     })?;
     let document = Document::try_from(&config.document)
         .map_err(|error| Failure::internal(format!("the document of '{name}' is no JSON: {error}")))?;

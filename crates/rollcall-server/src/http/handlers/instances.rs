@@ -130,7 +130,7 @@ pub(crate) async fn read(
 ) -> Result<Response> {
     let (service, id) = names(&path)?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    let instance = find(&view.catalog, &service, &id)?;
+    let instance = find(&view.catalog, &service, &id).map_err(|missing| view.lacks(missing))?;
     answer::read(&view, Some(instance.modified), &wire(instance))
 }
 
@@ -154,7 +154,7 @@ pub(crate) async fn list(
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     let at = cursor.as_ref().map(|cursor| cursor.revision.get()).or(query.at);
     let view = View::obtain(&app, query.consistency, query.min_revision, at).await?;
-    let entry = view.catalog.service(&service).ok_or(Refusal::ServiceNotFound)?;
+    let entry = view.catalog.service(&service).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
     let limit = page_size(query.limit)?;
     let page = page_of(entry, &filter, cursor.as_ref().map(|cursor| cursor.after.as_str()), limit);
     answer_page(&app, &view, Some(entry.modified), page)

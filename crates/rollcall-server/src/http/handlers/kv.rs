@@ -33,7 +33,8 @@ pub(crate) async fn read(
 ) -> Result<Response> {
     let key: KvKey = path.get("key")?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    let entry = view.catalog.kv(&key).ok_or_else(|| Failure::new(Code::KeyNotFound, "there is no such key"))?;
+    let entry =
+        view.catalog.kv(&key).ok_or_else(|| view.lacks(Failure::new(Code::KeyNotFound, "there is no such key")))?;
     let mut response = Response::new(Body::from(entry.value.clone()));
     *response.headers_mut() = view.headers();
     response.headers_mut().insert(header::ETAG, answer::entity_tag(entry.modified));

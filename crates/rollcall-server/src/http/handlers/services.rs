@@ -79,7 +79,7 @@ pub(crate) async fn read(
 ) -> Result<Response> {
     let name: ServiceName = path.get("service")?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    let service = view.catalog.service(&name).ok_or(Refusal::ServiceNotFound)?;
+    let service = view.catalog.service(&name).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
     answer::read(&view, service.defined, &wire(service))
 }
 
