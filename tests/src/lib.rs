@@ -9,6 +9,8 @@
 //! - Deadlines are for correctness and generous: they tell "never" from "slow". How long things take is measured elsewhere.
 //! - A failed test prints the end of every node's log and keeps the folder.
 //!
+//! [`simulation`] is the exception to real processes: clusters of failure detectors in virtual time, for what takes node-hours.
+//!
 //! Limits: unix only (signals), one machine, links cut by the nodes themselves (`--fault-injection`) and not by the
 //! kernel. The binary is built on demand, or named by `ROLLCALL_BIN`. `ROLLCALL_LONG=1` makes the statistical tests long.
 
@@ -22,6 +24,7 @@ mod node;
 mod ports;
 pub mod raw;
 mod shared;
+pub mod simulation;
 mod wait;
 mod watcher;
 

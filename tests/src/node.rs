@@ -22,6 +22,8 @@ pub struct NodeOptions {
     pub http: u16,
     /// Port for other nodes.
     pub peer: u16,
+    /// Port of gossip.
+    pub gossip: u16,
     /// Its data folder.
     pub data_dir: PathBuf,
     /// File with the secret of the cluster.
@@ -81,11 +83,13 @@ impl Node {
 
     /// The arguments after `rollcall node`.
     pub fn arguments(&self) -> Vec<String> {
-        let NodeOptions { name, http, peer, data_dir, secret_file, join, bootstrap_expect, arguments } = &self.options;
+        let NodeOptions { name, http, peer, gossip, data_dir, secret_file, join, bootstrap_expect, arguments } =
+            &self.options;
         let mut all = vec![
             format!("--name={name}"),
             format!("--http=127.0.0.1:{http}"),
             format!("--peer=127.0.0.1:{peer}"),
+            format!("--gossip=127.0.0.1:{gossip}"),
             format!("--data-dir={}", data_dir.display()),
             format!("--secret-file={}", secret_file.display()),
         ];
@@ -154,6 +158,14 @@ impl Node {
     /// When it is not running.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Tells it to read its key file again (SIGHUP).
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
     }
 
     /// Waits until `/readyz` says that it has a leader and has caught up.

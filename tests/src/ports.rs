@@ -1,7 +1,7 @@
 //! Ports for nodes.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 /// Ports are taken from here. Binding port 0 would draw them from the range that outgoing connections use (Linux: from
@@ -12,7 +12,7 @@ const STRIDE: u32 = 977;
 
 static GIVEN: LazyLock<Mutex<BTreeSet<u16>>> = LazyLock::new(Mutex::default);
 
-/// A loopback port that nobody listens on, never given out twice by this process.
+/// A loopback port that nobody has, TCP or UDP, never given out twice by this process.
 ///
 /// # Panics
 /// When the whole range is taken.
@@ -23,7 +23,8 @@ pub fn free_port() -> u16 {
     let candidates =
         (0..width).map(|step| RANGE.start + u16::try_from((start + step) % width).expect("below the width"));
     for port in candidates {
-        if !given.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let address = (Ipv4Addr::LOCALHOST, port);
+        if !given.contains(&port) && TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok() {
             given.insert(port);
             return port;
         }

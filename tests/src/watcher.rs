@@ -36,12 +36,24 @@ impl Watcher {
     /// # Panics
     /// When the node does not answer with a stream.
     pub async fn open(node: &Node, query: &str, last_event_id: Option<u64>) -> Self {
-        let mut call = node.get(&format!("/v1/watch?{query}")).timeout(Duration::from_secs(600));
+        Self::open_path(node, &format!("/v1/watch?{query}"), last_event_id).await
+    }
+
+    /// Opens the stream of what changes among the members.
+    ///
+    /// # Panics
+    /// When the node does not answer with a stream.
+    pub async fn open_cluster(node: &Node) -> Self {
+        Self::open_path(node, "/v1/cluster/events", None).await
+    }
+
+    async fn open_path(node: &Node, path: &str, last_event_id: Option<u64>) -> Self {
+        let mut call = node.get(path).timeout(Duration::from_secs(600));
         if let Some(id) = last_event_id {
             call = call.header("Last-Event-ID", id);
         }
         let response = call.open().await.expect("the node opens a watch");
-        assert_eq!(response.status(), 200, "{query}");
+        assert_eq!(response.status(), 200, "{path}");
         let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         assert!(kind.starts_with("text/event-stream"), "a watch answers {kind:?}");
         let (tx, events) = mpsc::channel(QUEUE_MAX);

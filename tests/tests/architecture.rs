@@ -13,16 +13,18 @@ use serde_json::Value;
 const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("rollcall-types", &[]),
     ("rollcall-catalog", &["rollcall-types"]),
+    ("rollcall-health", &["rollcall-types"]),
+    ("rollcall-gossip", &["rollcall-types", "rollcall-health"]),
     ("rollcall-api", &["rollcall-types"]),
     ("rollcall-raft", &["rollcall-types", "rollcall-catalog"]),
-    ("rollcall-server", &["rollcall-types", "rollcall-catalog", "rollcall-api", "rollcall-raft"]),
+    ("rollcall-server", &["rollcall-types", "rollcall-catalog", "rollcall-api", "rollcall-raft", "rollcall-gossip"]),
     ("rollcall", &["rollcall-types", "rollcall-api", "rollcall-server"]),
-    ("rollcall-tests", &["rollcall-types", "rollcall-api"]),
+    ("rollcall-tests", &["rollcall-types", "rollcall-health", "rollcall-api"]),
     ("rollcall-bench", &["rollcall-types", "rollcall-api", "rollcall-tests"]),
 ];
 
 /// Crates without async, I/O, threads, clocks or randomness of their own.
-const PURE: &[&str] = &["rollcall-types", "rollcall-catalog"];
+const PURE: &[&str] = &["rollcall-types", "rollcall-catalog", "rollcall-health"];
 /// What a pure crate never reaches, through however many others.
 const IMPURE: &[&str] = &["tokio", "openraft", "chitchat", "axum", "hyper", "reqwest", "raft-log", "rand"];
 
@@ -31,6 +33,8 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("openraft", "rollcall-raft"),
     ("raft-log", "rollcall-raft"),
     ("bincode", "rollcall-raft"),
+    ("chitchat", "rollcall-gossip"),
+    ("chacha20poly1305", "rollcall-gossip"),
     ("jsonschema", "rollcall-server"),
 ];
 

@@ -34,19 +34,37 @@ pub struct ClusterStatus {
     pub instances: u64,
 }
 
-/// What the other nodes believe about a member.
+/// What the answering node holds of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MemberState {
-    /// It answers.
+    /// Its heartbeat advances, or it answers.
     Alive,
-    /// It has not answered for a while.
+    /// It is silent, and did not answer when it was asked. It may still refute.
     Suspect,
-    /// It is taken for gone.
+    /// It is silent for longer, and others agree. Its heartbeat brings it back.
     Dead,
     /// It said goodbye.
     Left,
-    /// A state that this build does not know.
+    /// Nothing was heard of it yet, or a state that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// How late a process says it runs. What a late node says of others weighs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Lateness {
+    /// Below 100 ms.
+    #[default]
+    OnTime,
+    /// 100 ms to 1 s.
+    Late,
+    /// 1 s to 5 s.
+    VeryLate,
+    /// 5 s and more.
+    Stopped,
+    /// A band that this build does not know.
     #[serde(other)]
     Unknown,
 }
@@ -56,14 +74,18 @@ pub enum MemberState {
 pub struct Member {
     /// Name, unique among the members.
     pub name: String,
-    /// Id, never used again for another node.
-    pub node_id: u64,
-    /// What the other nodes believe about it.
+    /// Id, never used again for another node. `null` for a process that gossips and is no member in Raft: one that is
+    /// joining, or was removed.
+    pub node_id: Option<u64>,
+    /// What the answering node holds of it.
     pub state: MemberState,
-    /// Its part in Raft.
+    /// Its part in Raft; `unknown` for a process that is no member there.
     pub role: RaftRole,
     /// Failure domain.
     pub zone: Option<String>,
+    /// Failure domain of failure domains.
+    #[serde(default)]
+    pub region: Option<String>,
     /// Version of its software.
     pub version: Option<String>,
     /// Where it listens.
@@ -73,6 +95,145 @@ pub struct Member {
     pub since: Option<Timestamp>,
     /// Why it is in this state.
     pub cause: String,
+    /// What gossip tells of it; `null` while nothing was heard.
+    #[serde(default)]
+    pub gossip: Option<MemberGossip>,
+}
+
+/// What the failure detector of the answering node measures of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberGossip {
+    /// Start of its process, in decimal digits (beyond what JSON numbers keep); each start has a greater one.
+    pub generation: String,
+    /// Time since its heartbeat advanced or it answered.
+    pub silence_ms: u64,
+    /// Silence after which it is asked and suspected.
+    pub patience_ms: u64,
+    /// Smoothed round-trip time of a ping, in microseconds; `null` before the first answer.
+    pub rtt_us: Option<u64>,
+    /// How late it says it is.
+    pub lateness: Lateness,
+    /// Names of those who suspect it.
+    pub witnesses: Vec<String>,
+    /// How often its patience was doubled because it came and went: 0 to 4.
+    pub flaps: u32,
+    /// Nothing it sends reaches the answering node directly, though others hear it.
+    pub is_unheard: bool,
+    /// Generation of an older process that still runs under this name; one of the two must be stopped or renamed.
+    pub rival_generation: Option<String>,
+}
+
+/// The answer of `GET /v1/cluster/members`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Members {
+    /// The members, in order of name.
+    pub items: Vec<Member>,
+    /// The revision of the answering node.
+    pub revision: u64,
+    /// Always `null`: the members are one page.
+    pub next_cursor: Option<String>,
+    /// Who sees them like this.
+    #[serde(default)]
+    pub observer: Option<Observer>,
+}
+
+/// What the answering node holds of itself and of its links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Observer {
+    /// Its name.
+    pub name: String,
+    /// Start of its process, in decimal digits.
+    pub generation: String,
+    /// Id of the key it seals gossip with; the same on all nodes, unless keys are being changed.
+    pub sealing_key: String,
+    /// How late it runs. A late node judges nobody.
+    pub lateness: Lateness,
+    /// How often it was stalled since it started.
+    pub stalls: u64,
+    /// Since when it hears less than half of the members and so takes itself for cut off; `null` when it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub isolated_since: Option<Timestamp>,
+    /// Generation of a newer process with its name; then this process is the one to stop or rename.
+    pub outranked_by: Option<String>,
+    /// Links that carry nothing in one direction.
+    pub link_faults: Vec<LinkFault>,
+}
+
+/// A link that carries nothing in one direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LinkFault {
+    /// Whose packets are lost.
+    pub from: String,
+    /// Who does not get them.
+    pub to: String,
+}
+
+/// An event of `GET /v1/cluster/events`. The stream begins with `members` and goes on with what changes; a client that
+/// falls behind gets `members` again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ClusterEvent {
+    /// All members as they are.
+    Members(Members),
+    /// Something changed among them.
+    Member(MemberChange),
+}
+
+/// Something that changed among the members, as the answering node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberChange {
+    /// When, by the clock of the answering node.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What kind of change.
+    pub kind: MemberChangeKind,
+    /// Whom it is about.
+    pub member: String,
+    /// Its state now, when that is what changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MemberState>,
+    /// In words, for people.
+    pub cause: String,
+}
+
+/// What can change among the members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberChangeKind {
+    /// A member went from one state to another.
+    State,
+    /// The answering node was not run for a while, and abstains from judging.
+    Stalled,
+    /// The answering node hears less than half of the members, and takes itself for cut off.
+    Isolated,
+    /// It hears enough of them again.
+    Reconnected,
+    /// Nothing that a member sends reaches the answering node, though others hear it.
+    LinkFault,
+    /// It is heard again.
+    LinkRepaired,
+    /// A member suspects the answering node.
+    Accused,
+    /// Two processes use one name.
+    NameShared,
+    /// Something that this build does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl ClusterEvent {
+    /// The event as a server-sent event (WHATWG HTML §9.2.6).
+    ///
+    /// # Panics
+    /// Never: events hold strings and numbers only.
+    pub fn to_sse(&self) -> String {
+        let name = match self {
+            Self::Members(_) => "members",
+            Self::Member(_) => "member",
+        };
+        let data = serde_json::to_string(self).expect("strings and numbers have a JSON form");
+        format!("event: {name}\ndata: {data}\n\n")
+    }
 }
 
 /// Where a node listens, each as `host:port`; `null` for what it does not offer.

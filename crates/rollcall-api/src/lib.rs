@@ -37,7 +37,8 @@ pub mod client;
 
 pub use check::RegistrationCheck;
 pub use cluster::{
-    Addresses, ClusterStatus, FollowerProgress, Member, MemberState, RaftRole, RaftStatus, TransferLeaderRequest,
+    Addresses, ClusterEvent, ClusterStatus, FollowerProgress, Lateness, LinkFault, Member, MemberChange,
+    MemberChangeKind, MemberGossip, MemberState, Members, Observer, RaftRole, RaftStatus, TransferLeaderRequest,
 };
 pub use document::Document;
 pub use field::{ERRORS_MAX, FieldError};

@@ -28,6 +28,8 @@ pub const HISTORY: &str = "/v1/history";
 pub const CLUSTER: &str = "/v1/cluster";
 /// Members: GET.
 pub const MEMBERS: &str = "/v1/cluster/members";
+/// Server-sent events about the members.
+pub const CLUSTER_EVENTS: &str = "/v1/cluster/events";
 /// A member: DELETE.
 pub const MEMBER: &str = "/v1/cluster/members/{node}";
 /// Raft as the answering node sees it.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use rollcall_gossip::Handle as Gossip;
 use rollcall_raft::Consensus;
 use rollcall_types::NodeName;
 use tokio::sync::Semaphore;
@@ -21,6 +22,8 @@ pub(crate) struct App {
     pub(crate) data_dir: PathBuf,
     /// The log and the catalogue.
     pub(crate) consensus: Consensus,
+    /// Gossip: who is alive, as this node sees it.
+    pub(crate) gossip: Gossip,
     /// Watch streams.
     pub(crate) hub: Hub,
     /// Catalogues of listings under way.

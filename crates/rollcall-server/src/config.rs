@@ -18,7 +18,7 @@ const BOOTSTRAP_EXPECT_MAX: u32 = 100;
 /// Shortest cluster secret, in bytes.
 const SECRET_MIN_BYTES: usize = 16;
 
-/// A cluster secret. Never printed.
+/// A cluster secret, or keys. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -26,6 +26,11 @@ impl Secret {
     /// The bytes that nodes prove to each other.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    /// The same as text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -86,22 +91,33 @@ pub struct NodeConfig {
     pub http: SocketAddr,
     /// Where other nodes connect. Default 127.0.0.1:7401.
     pub peer: SocketAddr,
+    /// Where gossip listens, UDP and TCP. Default 127.0.0.1:7402.
+    pub gossip: SocketAddr,
     /// `host:port` under which clients reach `http`, when it differs from the address it listens on.
     pub advertise_http: Option<String>,
     /// `host:port` under which other nodes reach `peer`, when it differs from the address it listens on.
     pub advertise_peer: Option<String>,
+    /// `host:port` under which other nodes reach `gossip`, when it differs from the address it listens on. A name is
+    /// resolved once, when the node starts.
+    pub advertise_gossip: Option<String>,
     /// Peer addresses (`host:port`) of nodes to find the cluster by.
     pub join: Vec<String>,
     /// How many new nodes make a new cluster together. 1 makes a cluster of one at once. Unset: only ever join one.
     pub bootstrap_expect: Option<u32>,
     /// Failure domain of the node.
     pub zone: Option<Label>,
+    /// Failure domain of failure domains.
+    pub region: Option<Label>,
     /// Keep a full replica that answers reads and forwards writes, without a vote.
     pub observer: bool,
     /// What the nodes of a cluster prove to each other to know. At least 16 bytes.
     pub secret: Option<Secret>,
     /// File that holds `secret`.
     pub secret_file: Option<PathBuf>,
+    /// Keys of gossip, one a line; the first seals, all open.
+    pub gossip_key: Option<Secret>,
+    /// File that holds them. It is read again at SIGHUP.
+    pub gossip_key_file: Option<PathBuf>,
     /// Snapshot file that a new cluster starts from.
     pub restore: Option<PathBuf>,
     /// Most HTTP connections at once; beyond it new ones are closed at once. Default 20000.
@@ -121,14 +137,19 @@ impl Default for NodeConfig {
             data_dir: PathBuf::from("rollcall-data"),
             http: SocketAddr::from(([127, 0, 0, 1], 7400)),
             peer: SocketAddr::from(([127, 0, 0, 1], 7401)),
+            gossip: SocketAddr::from(([127, 0, 0, 1], 7402)),
             advertise_http: None,
             advertise_peer: None,
+            advertise_gossip: None,
             join: Vec::new(),
             bootstrap_expect: None,
             zone: None,
+            region: None,
             observer: false,
             secret: None,
             secret_file: None,
+            gossip_key: None,
+            gossip_key_file: None,
             restore: None,
             http_connections_max: 20_000,
             http_connections_per_address_max: 12_000,
@@ -243,14 +264,17 @@ impl NodeConfig {
         for address in &self.join {
             check_address("join", address, &mut problems);
         }
-        for (key, address) in [("advertise-http", &self.advertise_http), ("advertise-peer", &self.advertise_peer)] {
+        let advertised = [
+            ("http", &self.advertise_http, self.http),
+            ("peer", &self.advertise_peer, self.peer),
+            ("gossip", &self.advertise_gossip, self.gossip),
+        ];
+        for (key, address, _) in advertised {
             if let Some(address) = address {
-                check_address(key, address, &mut problems);
+                check_address(&format!("advertise-{key}"), address, &mut problems);
             }
         }
-        for (key, advertise, listen) in
-            [("http", &self.advertise_http, self.http), ("peer", &self.advertise_peer, self.peer)]
-        {
+        for (key, advertise, listen) in advertised {
             if listen.ip().is_unspecified() && advertise.is_none() {
                 problems.push(format!(
                     "{key} listens on every address ({listen}), so advertise-{key} must say which one others use"
@@ -258,8 +282,14 @@ impl NodeConfig {
             }
         }
         self.check_secret(&mut problems);
-        if self.http.port() != 0 && self.http == self.peer {
-            problems.push(format!("http and peer must differ; both are {}", self.http));
+        for (one, first, other, second) in [
+            ("http", self.http, "peer", self.peer),
+            ("http", self.http, "gossip", self.gossip),
+            ("peer", self.peer, "gossip", self.gossip),
+        ] {
+            if first.port() != 0 && first == second {
+                problems.push(format!("{one} and {other} must differ; both are {first}"));
+            }
         }
         if self.observer && self.bootstrap_expect.is_some() {
             problems.push("an observer cannot bootstrap a cluster: drop observer or bootstrap-expect".to_owned());
@@ -279,6 +309,13 @@ impl NodeConfig {
             )),
             _ => {}
         }
+        if self.gossip_key.is_none() && self.gossip_key_file.is_none() && !self.gossip.ip().is_loopback() {
+            problems.push(format!(
+                "gossip listens beyond loopback ({}), which needs a key: make one with `rollcall keygen` and give it by \
+                 gossip-key-file or ROLLCALL_GOSSIP_KEY",
+                self.gossip
+            ));
+        }
     }
 
     /// `host:port` under which clients reach the HTTP API.
@@ -289,6 +326,11 @@ impl NodeConfig {
     /// `host:port` under which other nodes reach this one.
     pub fn public_peer(&self) -> String {
         self.advertise_peer.clone().unwrap_or_else(|| self.peer.to_string())
+    }
+
+    /// `host:port` under which other nodes reach gossip of this one.
+    pub fn public_gossip(&self) -> String {
+        self.advertise_gossip.clone().unwrap_or_else(|| self.gossip.to_string())
     }
 }
 
@@ -301,11 +343,13 @@ fn key_of_variable(name: &str) -> Option<String> {
     (!FOR_CLIENTS.contains(&rest) && !from_kubernetes).then(|| rest.to_ascii_lowercase().replace('_', "-"))
 }
 
-/// Sets `key` over what a weaker source said; the two ways to give the secret replace each other.
+/// Sets `key` over what a weaker source said; the two ways to give a secret replace each other.
 fn set(merged: &mut toml::Table, key: String, value: toml::Value) {
     match key.as_str() {
         "secret" => merged.remove("secret-file"),
         "secret-file" => merged.remove("secret"),
+        "gossip-key" => merged.remove("gossip-key-file"),
+        "gossip-key-file" => merged.remove("gossip-key"),
         _ => None,
     };
     merged.insert(key, value);

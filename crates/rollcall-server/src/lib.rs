@@ -5,7 +5,9 @@
 
 mod app;
 mod config;
+mod gossip;
 mod http;
+mod membership;
 mod node;
 
 mod pinned;

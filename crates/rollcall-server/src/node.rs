@@ -13,10 +13,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::config::{ConfigError, NodeConfig};
+use crate::gossip;
 use crate::http::Router;
 use crate::http::body::BodyMemory;
 use crate::http::listener::{Limits, serve};
@@ -49,6 +51,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The keys of gossip.
+    #[error(transparent)]
+    GossipKey(#[from] rollcall_gossip::KeyError),
+    /// The address to advertise for gossip has no meaning here.
+    #[error("advertise-gossip: {name} cannot be resolved: {problem}")]
+    Advertise {
+        /// What was to be resolved.
+        name: String,
+        /// What the resolver said.
+        problem: String,
+    },
+    /// Gossip could not start, or broke.
+    #[error(transparent)]
+    Gossip(#[from] rollcall_gossip::Error),
     /// The log, the snapshots, the peers or the membership.
     #[error(transparent)]
     Raft(#[from] raft::Error),
@@ -67,6 +83,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let name = config.name.clone().unwrap_or_else(host_name);
     let listener = bind("http", config.http).await?;
     let peers = bind("peer", config.peer).await?;
+    let gossip_parts = gossip::prepare(&config).await?;
     info!(node.id = %name, "node {name} serves HTTP on {}", config.http);
 
     // HTTP answers from the start, so that whoever supervises the node can tell "waits for its peers" from "hangs".
@@ -96,6 +113,19 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         }
     };
 
+    let gossip = match gossip::start(&config, &name, &consensus, gossip_parts).await {
+        Ok(gossip) => gossip,
+        Err(error) => {
+            stop.cancel();
+            join("http", http).await;
+            consensus.shutdown().await;
+            return Err(error);
+        }
+    };
+    let followers = TaskTracker::new();
+    followers.spawn(gossip::follow_members(consensus.clone(), gossip.clone(), stop.clone()));
+    followers.spawn(gossip::reload_keys(config.gossip_key_file.clone(), gossip.clone(), stop.clone()));
+
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
     let hub_task = hub.follow(consensus.clone(), stop.clone());
@@ -103,6 +133,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         name,
         data_dir: config.data_dir.clone(),
         consensus: consensus.clone(),
+        gossip: gossip.clone(),
         hub,
         pinned: Pinned::default(),
         downloads: Arc::new(Semaphore::new(1)),
@@ -115,7 +146,8 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let ended = tokio::select! {
         () = shutdown => Ok(()),
         () = stop.cancelled() => Ok(()),
-        error = consensus.failed() => Err(error),
+        error = consensus.failed() => Err(Error::from(error)),
+        error = gossip.failed() => Err(Error::from(error)),
     };
     if let Err(error) = &ended {
         error!(%error, "the node stops: {error}");
@@ -123,9 +155,13 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     stop.cancel();
     join("http", http).await;
     join("watches", hub_task).await;
-    consensus.shutdown().await;
+    // The others learn from gossip that this is a farewell, while leadership is handed over.
+    tokio::join!(gossip.leave(), consensus.shutdown());
+    gossip.shutdown().await;
+    followers.close();
+    followers.wait().await;
     info!("node stopped");
-    Ok(ended?)
+    ended
 }
 
 /// Removes what a node that was killed during a snapshot download left in its data directory.
@@ -205,7 +241,7 @@ fn raft_options(config: &NodeConfig, name: &NodeName, listener: TcpListener) -> 
             name: name.clone(),
             peer_addr: config.public_peer(),
             http_addr: config.public_http(),
-            gossip_addr: String::new(),
+            gossip_addr: config.public_gossip(),
             zone: config.zone.as_ref().map(ToString::to_string),
             observer: config.observer,
         },

@@ -32,4 +32,5 @@ fn describe() {
     describe_gauge!("rollcall_watch_streams", "open watch streams and long polls");
     describe_counter!("rollcall_watch_cut_off_total", "subscribers sent back to the event ring for falling behind");
     rollcall_raft::describe_metrics();
+    rollcall_gossip::describe_metrics();
 }

@@ -1,6 +1,8 @@
 //! Changes as lines that a person reads: the events of the catalogue, the roles of nodes, the members.
 
-use rollcall_api::{Change, Instance, Member, MemberState, RaftRole, RaftStatus, Timestamp, WatchEvent};
+use rollcall_api::{
+    Change, Instance, Member, MemberChange, MemberChangeKind, MemberState, RaftRole, RaftStatus, Timestamp, WatchEvent,
+};
 
 use crate::terminal::{Paint, Tone, printable};
 
@@ -82,20 +84,21 @@ pub(crate) fn role_change(name: &str, before: &Sighting, after: &Sighting) -> Op
 
 /// What changed in the list of members, in words.
 pub(crate) fn member_changes(before: &[Member], after: &[Member]) -> Vec<(Tone, String)> {
-    let find = |members: &[Member], id| members.iter().find(|member| member.node_id == id).cloned();
+    // By name: a process that only gossips has no id.
+    let find = |members: &[Member], name: &str| members.iter().find(|member| member.name == name).cloned();
     let mut lines = Vec::new();
     for member in after {
         let name = &member.name;
-        match find(before, member.node_id) {
+        match find(before, name) {
             None => lines.push((Tone::Good, format!("{name} is a member now, {}", role_word(member.role)))),
             Some(then) if then.state != member.state => {
-                let tone = if member.state == MemberState::Alive { Tone::Good } else { Tone::Warn };
+                let tone = state_tone(member.state);
                 lines.push((tone, format!("{name} is {}: {}", state_word(member.state), member.cause)));
             }
             Some(_) => {}
         }
     }
-    for gone in before.iter().filter(|member| find(after, member.node_id).is_none()) {
+    for gone in before.iter().filter(|member| find(after, &member.name).is_none()) {
         lines.push((Tone::Warn, format!("{} is no member any more", gone.name)));
     }
     lines
@@ -108,7 +111,7 @@ pub(crate) const fn role_word(role: RaftRole) -> &'static str {
         RaftRole::Follower => "follower",
         RaftRole::Learner => "learner",
         RaftRole::Candidate => "candidate",
-        RaftRole::Unknown => "unknown",
+        RaftRole::Unknown => "none",
     }
 }
 
@@ -120,6 +123,41 @@ pub(crate) const fn state_word(state: MemberState) -> &'static str {
         MemberState::Dead => "dead",
         MemberState::Left => "left",
         MemberState::Unknown => "unknown",
+    }
+}
+
+/// How the state of a member is coloured.
+pub(crate) const fn state_tone(state: MemberState) -> Tone {
+    match state {
+        MemberState::Alive => Tone::Good,
+        MemberState::Suspect => Tone::Warn,
+        MemberState::Dead => Tone::Bad,
+        MemberState::Left | MemberState::Unknown => Tone::Dim,
+    }
+}
+
+/// A change among the members as a line without its end.
+pub(crate) fn member_line(change: &MemberChange, paint: Paint) -> String {
+    let (tone, what) = match (change.state, change.kind) {
+        (Some(state), _) => (state_tone(state), state_word(state)),
+        (None, MemberChangeKind::Reconnected | MemberChangeKind::LinkRepaired) => (Tone::Good, kind_word(change.kind)),
+        (None, kind) => (Tone::Warn, kind_word(kind)),
+    };
+    let line = format!("{}: {}", change.member, change.cause);
+    format!("{}  {}  {}", paint.dim(clock(change.at)), paint.tone(tone, format_args!("{what:<11}")), printable(&line))
+}
+
+const fn kind_word(kind: MemberChangeKind) -> &'static str {
+    match kind {
+        MemberChangeKind::State => "state",
+        MemberChangeKind::Stalled => "stalled",
+        MemberChangeKind::Isolated => "isolated",
+        MemberChangeKind::Reconnected => "reconnected",
+        MemberChangeKind::LinkFault => "link fault",
+        MemberChangeKind::LinkRepaired => "link mended",
+        MemberChangeKind::Accused => "accused",
+        MemberChangeKind::NameShared => "name shared",
+        MemberChangeKind::Unknown => "unknown",
     }
 }
 

@@ -40,8 +40,9 @@ Examples:
   rollcall node --bootstrap-expect 1 --data-dir /tmp/one
   rollcall node --config /etc/rollcall/rollcall.toml
   rollcall node --name node-1 --zone a --data-dir /var/lib/rollcall \\
-      --http 10.0.0.1:7400 --peer 10.0.0.1:7401 --bootstrap-expect 3 \\
-      --join 10.0.0.2:7401,10.0.0.3:7401 --secret-file /etc/rollcall/secret
+      --http 10.0.0.1:7400 --peer 10.0.0.1:7401 --gossip 10.0.0.1:7402 \\
+      --bootstrap-expect 3 --join 10.0.0.2:7401,10.0.0.3:7401 \\
+      --secret-file /etc/rollcall/secret --gossip-key-file /etc/rollcall/gossip
   rollcall node --restore backup.snap --bootstrap-expect 1 --data-dir /new
 
 Exit codes: 0 after a graceful stop (SIGTERM, SIGINT), 2 for a wrong
@@ -69,13 +70,15 @@ learner: a full replica that answers reads and forwards writes.
 
 Examples:
   rollcall join 10.0.0.1:7401,10.0.0.2:7401 --name node-4 \\
-      --http 10.0.0.4:7400 --peer 10.0.0.4:7401 \\
-      --data-dir /var/lib/rollcall --secret-file /etc/rollcall/secret
+      --http 10.0.0.4:7400 --peer 10.0.0.4:7401 --gossip 10.0.0.4:7402 \\
+      --data-dir /var/lib/rollcall --secret-file /etc/rollcall/secret \\
+      --gossip-key-file /etc/rollcall/gossip
 
   A fourth node beside `rollcall dev`:
   rollcall join 127.0.0.1:7401 --name node-4 --data-dir rollcall-dev/node-4 \\
-      --http 127.0.0.1:7430 --peer 127.0.0.1:7431 \\
-      --secret-file rollcall-dev/secret")]
+      --http 127.0.0.1:7430 --peer 127.0.0.1:7431 --gossip 127.0.0.1:7432 \\
+      --secret-file rollcall-dev/secret \\
+      --gossip-key-file rollcall-dev/gossip-key")]
 pub(crate) struct JoinArgs {
     /// Peer addresses of members of the cluster
     #[arg(required = true, value_name = "HOST:PORT,…", value_delimiter = ',')]
@@ -102,21 +105,33 @@ struct Settings {
     /// Where other nodes connect; default: 127.0.0.1:7401
     #[arg(long, value_name = "IP:PORT")]
     peer: Option<String>,
+    /// Where gossip listens, UDP and TCP; default: 127.0.0.1:7402
+    #[arg(long, value_name = "IP:PORT")]
+    gossip: Option<String>,
     /// Where clients reach the HTTP API, when that differs
     #[arg(long, value_name = "HOST:PORT")]
     advertise_http: Option<String>,
     /// Where other nodes reach this one, when that differs
     #[arg(long, value_name = "HOST:PORT")]
     advertise_peer: Option<String>,
+    /// Where other nodes reach gossip of this one, when that differs
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise_gossip: Option<String>,
     /// Failure domain of the node
     #[arg(long)]
     zone: Option<String>,
+    /// Failure domain of failure domains
+    #[arg(long)]
+    region: Option<String>,
     /// Keep a full replica without a vote
     #[arg(long)]
     observer: bool,
     /// File with the secret that the nodes of the cluster share; or the variable ROLLCALL_SECRET
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// File with the keys of gossip, one a line, the first seals; read again at SIGHUP; or the variable ROLLCALL_GOSSIP_KEY
+    #[arg(long, value_name = "FILE")]
+    gossip_key_file: Option<PathBuf>,
     /// How log lines look
     #[arg(
         long,
@@ -195,7 +210,7 @@ async fn live(settings: &Settings, config: NodeConfig) -> Result<(), Failure> {
         info!("stopping because of {}", why.as_str());
     };
     rollcall_server::run(config, shutdown).await.map_err(|error| match &error {
-        Error::Config(_) => wrong(&error),
+        Error::Config(_) | Error::GossipKey(_) | Error::Advertise { .. } => wrong(&error),
         _ => {
             // Also in the log, which may go elsewhere than what `main` prints.
             error!(%error, "the node ended: {error}");
@@ -212,6 +227,10 @@ impl Settings {
         put(&mut flags, "data-dir", self.data_dir.clone().map(path_text));
         put(&mut flags, "http", self.http.clone());
         put(&mut flags, "peer", self.peer.clone());
+        put(&mut flags, "gossip", self.gossip.clone());
+        put(&mut flags, "advertise-gossip", self.advertise_gossip.clone());
+        put(&mut flags, "region", self.region.clone());
+        put(&mut flags, "gossip-key-file", self.gossip_key_file.clone().map(path_text));
         put(&mut flags, "advertise-http", self.advertise_http.clone());
         put(&mut flags, "advertise-peer", self.advertise_peer.clone());
         put(&mut flags, "zone", self.zone.clone());
@@ -266,6 +285,9 @@ mod tests {
             data_dir: Some("/tmp/x".into()),
             http: text(),
             peer: Some("127.0.0.1:9001".to_owned()),
+            gossip: Some("127.0.0.1:9002".to_owned()),
+            advertise_gossip: text(),
+            region: Some("eu".to_owned()),
             advertise_http: text(),
             advertise_peer: text(),
             zone: Some("a".to_owned()),

@@ -4,7 +4,7 @@
 //! stopping, pausing and waiting are the same for all.
 
 mod etcd;
-mod rollcall;
+pub(crate) mod rollcall;
 mod zookeeper;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -74,7 +74,10 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("rollcall-bench-").tempdir_in(&setup.folder)?;
         let ports = free_ports(3 * NODES)?;
         let specs = match subject {
-            Subject::Rollcall => rollcall::specs(setup, folder.path(), &ports)?,
+            Subject::Rollcall => {
+                let program = setup.rollcall.as_ref().context("the rollcall binary is not known")?;
+                rollcall::specs(program, folder.path(), NODES, &ports)?
+            }
             Subject::Etcd => etcd::specs(setup, folder.path(), &ports),
             Subject::Zookeeper => zookeeper::specs(setup, folder.path(), &ports)?,
         };
@@ -213,19 +216,21 @@ impl Cluster {
     }
 }
 
-fn tail(log: &Path) -> String {
+/// The end of a log, for error messages.
+pub(crate) fn tail(log: &Path) -> String {
     const LINES: usize = 8;
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     format!("\n--- {}\n{}", log.display(), lines[lines.len().saturating_sub(LINES)..].join("\n"))
 }
 
-fn local(port: u16) -> SocketAddr {
+/// A port of loopback.
+pub(crate) fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
 /// Finds `count` ports of loopback that nobody listens on.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>> {
     let is_free = |port: &u16| TcpListener::bind(local(*port)).is_ok();
     let ports: Vec<u16> = (PORT_FIRST..PORT_LAST).filter(is_free).take(count).collect();
     ensure!(ports.len() == count, "fewer than {count} free ports from {PORT_FIRST} to {PORT_LAST}");

@@ -10,6 +10,7 @@
 mod client;
 mod cluster;
 mod goals;
+mod gossip;
 mod load;
 mod machine;
 mod process;
@@ -29,12 +30,12 @@ use crate::cluster::Setup;
 use crate::report::Origin;
 use crate::results::{Results, Subject};
 use crate::workload::fill::Wanted;
-use crate::workload::{Plan, failover, fill, reads, syncs, watch, writes};
+use crate::workload::{Plan, detection, failover, fill, reads, syncs, watch, writes};
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Everything below.
+    /// Everything below but detection and gossip.
     All,
     /// Durable writes at 1, 64 and 256 clients.
     Writes,
@@ -50,11 +51,15 @@ enum Choice {
     Restart,
     /// How many syncs stand behind a write (with strace; nothing is timed).
     Syncs,
+    /// Failure detection in virtual time: no processes and no peers.
+    Detection,
+    /// Failure detection by real processes, beside Serf.
+    Gossip,
 }
 
 /// Measures three-node clusters of Rollcall, etcd and ZooKeeper side by side.
 ///
-/// The peers come from Debian: `apt-get install etcd-server zookeeper`, and `strace` for the counts of syncs.
+/// The peers come from Debian: `apt-get install etcd-server zookeeper serf`, and `strace` for the counts of syncs.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "rollcall-bench")]
 struct Options {
@@ -82,7 +87,7 @@ struct Options {
     /// Longest wait in seconds for other processes to be quiet, before each load.
     #[arg(long, default_value_t = 30)]
     patience: u64,
-    /// Leader kills, and as many pauses, of our cluster.
+    /// Leader kills, and as many pauses, of our cluster; kills in each of our groups of the gossip workload, 0 for no group.
     #[arg(long, default_value_t = 20)]
     faults: usize,
     /// The same for a peer.
@@ -94,8 +99,16 @@ struct Options {
     /// Watchers of the watch workload.
     #[arg(long, default_value_t = 1000)]
     watchers: usize,
+    /// Sizes of the clusters of the detection workload.
+    #[arg(long, value_delimiter = ',', default_values_t = [3, 5, 10, 50, 100])]
+    nodes: Vec<usize>,
+    /// Sizes of the groups of the gossip workload.
+    #[arg(long, value_delimiter = ',', default_values_t = [3, 5, 10])]
+    sizes: Vec<usize>,
     #[arg(long, default_value = "etcd")]
     etcd_bin: PathBuf,
+    #[arg(long, default_value = "serf")]
+    serf_bin: PathBuf,
     #[arg(long, default_value = "java")]
     java_bin: PathBuf,
     #[arg(long, default_value = "/usr/share/java/zookeeper.jar")]
@@ -143,18 +156,16 @@ pub(crate) fn progress(text: &str) {
 
 #[expect(clippy::print_stdout, reason = "the report is the output of the program")]
 async fn run(options: Options) -> Result<()> {
+    if options.workload == Choice::Detection {
+        return detect(&options);
+    }
     machine::check_real_disk(&options.folder)?;
     machine::raise_file_limit()?;
-    let plan = plan(&options)?;
-    let origin = origin(&options, &plan);
-    let mut results = Results::default();
-    // When a signal ends the wait, the workload is dropped, and with it every process it started.
-    let outcome = tokio::select! {
-        outcome = measure(options.workload, &plan, &mut results) => outcome,
-        outcome = asked_to_stop() => outcome,
+    let (mut text, outcome) = match options.workload {
+        Choice::Gossip => run_gossip(&options).await?,
+        _ => run_clusters(&options).await?,
     };
     // What was measured before a failure is not thrown away, and the failure stands below it.
-    let mut text = report::render(&results, &origin, plan.instances, plan.watchers);
     if let Err(error) = &outcome {
         text.push_str(&format!("\n**Not complete: {error:#}**\n"));
     }
@@ -163,6 +174,56 @@ async fn run(options: Options) -> Result<()> {
         std::fs::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     outcome
+}
+
+/// Runs the workload that needs no cluster.
+#[expect(clippy::print_stdout, reason = "the report is the output of the program")]
+fn detect(options: &Options) -> Result<()> {
+    ensure!(options.nodes.iter().all(|nodes| (3..=500).contains(nodes)), "--nodes are 3 to 500");
+    let text = detection::run(&options.nodes).markdown();
+    println!("{text}");
+    match &options.out {
+        Some(file) => std::fs::write(file, &text).with_context(|| format!("cannot write {}", file.display())),
+        None => Ok(()),
+    }
+}
+
+/// The report of the workloads on three-node clusters, and whether it is complete.
+async fn run_clusters(options: &Options) -> Result<(String, Result<()>)> {
+    let plan = plan(options)?;
+    let origin = origin(options, &plan);
+    let mut results = Results::default();
+    // When a signal ends the wait, the workload is dropped, and with it every process it started.
+    let outcome = tokio::select! {
+        outcome = measure(options.workload, &plan, &mut results) => outcome,
+        outcome = asked_to_stop() => outcome,
+    };
+    Ok((report::render(&results, &origin, plan.instances, plan.watchers), outcome))
+}
+
+/// The report of the gossip workload, and whether it is complete.
+async fn run_gossip(options: &Options) -> Result<(String, Result<()>)> {
+    ensure!(options.sizes.iter().all(|nodes| (2..=100).contains(nodes)), "--sizes are 2 to 100");
+    let plan = gossip::Plan {
+        rollcall: (options.faults > 0).then(|| rollcall_binary(options)).transpose()?,
+        serf: (options.peer_faults > 0).then(|| options.serf_bin.clone()),
+        sizes: options.sizes.clone(),
+        kills: options.faults,
+        serf_kills: options.peer_faults,
+        folder: options.folder.clone(),
+        patience: Duration::from_secs(options.patience),
+    };
+    let mut versions = Vec::new();
+    versions.extend(plan.rollcall.as_deref().map(|program| first_line(program, &["--version"])));
+    let package = || first_line(Path::new("dpkg-query"), &["--show", "serf"]).replace('\t', " ");
+    versions.extend(plan.serf.as_ref().map(|_| package()));
+    let origin = origin_of(options, versions, plan.shape());
+    let (mut figures, mut remarks) = (Vec::new(), Vec::new());
+    let outcome = tokio::select! {
+        outcome = gossip::run(&plan, &mut figures, &mut remarks) => outcome,
+        outcome = asked_to_stop() => outcome,
+    };
+    Ok((gossip::render(&figures, &remarks, &origin), outcome))
 }
 
 /// Runs the chosen workloads. A run that fails does not keep the others from running.
@@ -207,11 +268,7 @@ fn plan(options: &Options) -> Result<Plan> {
         options.pairs > 0 && options.secs > 0 && options.watchers > 0,
         "--pairs, --secs, --watchers must be above 0"
     );
-    let rollcall = match &options.rollcall_bin {
-        _ if !subjects.contains(&Subject::Rollcall) => None,
-        Some(path) => Some(path.canonicalize().with_context(|| format!("no binary at {}", path.display()))?),
-        None => Some(build_rollcall()?),
-    };
+    let rollcall = subjects.contains(&Subject::Rollcall).then(|| rollcall_binary(options)).transpose()?;
     let setup = Setup {
         rollcall,
         etcd: options.etcd_bin.clone(),
@@ -230,6 +287,13 @@ fn plan(options: &Options) -> Result<Plan> {
         instances: options.instances,
         watchers: options.watchers,
     })
+}
+
+fn rollcall_binary(options: &Options) -> Result<PathBuf> {
+    match &options.rollcall_bin {
+        Some(path) => path.canonicalize().with_context(|| format!("no binary at {}", path.display())),
+        None => build_rollcall(),
+    }
 }
 
 /// Builds our binary as it is now, so that no old one is measured.
@@ -257,17 +321,22 @@ fn origin(options: &Options, plan: &Plan) -> Origin {
             }
         });
     }
+    let shape = format!(
+        "{} runs of each system, {} s each after 1 s of warm-up, order A B B A; figures are medians [min–max]; \
+         CPU is user + system, servers summed over three nodes; every system with fsync on and default timers",
+        plan.pairs, options.secs
+    );
+    origin_of(options, versions, shape)
+}
+
+fn origin_of(options: &Options, versions: Vec<String>, shape: String) -> Origin {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     Origin {
-        machine: machine::description(&plan.setup.folder),
+        machine: machine::description(&options.folder),
         versions,
         command: format!("cargo run --release -p rollcall-bench -- {}", arguments.join(" ")).trim_end().to_owned(),
         date: first_line(Path::new("date"), &["--utc", "+%Y-%m-%d %H:%M UTC"]),
-        shape: format!(
-            "{} runs of each system, {} s each after 1 s of warm-up, order A B B A; figures are medians [min–max]; \
-             CPU is user + system, servers summed over three nodes; every system with fsync on and default timers",
-            plan.pairs, options.secs
-        ),
+        shape,
     }
 }
 

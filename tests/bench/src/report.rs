@@ -29,7 +29,8 @@ pub(crate) fn render(results: &Results, origin: &Origin, instances: u64, watcher
     text
 }
 
-fn write_origin(text: &mut String, origin: &Origin) {
+/// The lines that say where the figures come from.
+pub(crate) fn write_origin(text: &mut String, origin: &Origin) {
     line(text, &format!("- Machine: {}", origin.machine));
     line(text, &format!("- Versions: {}", origin.versions.join("; ")));
     line(text, &format!("- Command: `{}`", origin.command));
@@ -138,7 +139,7 @@ fn write_notes(text: &mut String, results: &Results) {
 }
 
 /// Three or so significant digits.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if value.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 100.0 => format!("{value:.0}"),
@@ -147,7 +148,8 @@ fn number(value: f64) -> String {
     }
 }
 
-fn line(text: &mut String, line: &str) {
+/// Appends a line.
+pub(crate) fn line(text: &mut String, line: &str) {
     writeln!(text, "{line}").expect("writing to a string cannot fail");
 }
 

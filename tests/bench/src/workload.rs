@@ -1,5 +1,6 @@
 //! The workloads, and what they share: the order of runs and the options.
 
+pub(crate) mod detection;
 pub(crate) mod failover;
 pub(crate) mod fill;
 pub(crate) mod first_write;

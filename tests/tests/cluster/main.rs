@@ -9,6 +9,7 @@ mod clients;
 mod disk;
 mod documents;
 mod failover;
+mod gossip;
 mod leader_faults;
 mod membership;
 mod openapi;

@@ -13,7 +13,7 @@ use super::transport::{Answer, Call, Opened};
 use super::{Client, ClientError};
 use crate::query::{HistoryQuery, InstancesQuery, ReadQuery, ServicesQuery};
 use crate::{
-    ClusterStatus, ConfigDocument, EventBatch, HistoryRecord, Instance, List, Member, RaftStatus, Registration,
+    ClusterStatus, ConfigDocument, EventBatch, HistoryRecord, Instance, List, Members, RaftStatus, Registration,
     Service, ServiceDefinition, TransferLeaderRequest, WriteReply, paths,
 };
 
@@ -211,7 +211,7 @@ impl Client {
     }
 
     /// Its members.
-    pub async fn members(&self) -> Result<List<Member>, ClientError> {
+    pub async fn members(&self) -> Result<Members, ClientError> {
         Ok(self.transport.fetch(&Call::get(paths::MEMBERS)).await?.value)
     }
 

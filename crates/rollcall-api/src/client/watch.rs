@@ -1,14 +1,17 @@
 //! A watch that survives its node: it comes back to the next one with the last revision it saw.
 
+use std::time::Duration;
+
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
 use super::sse::SseDecoder;
 use super::transport::{Call, Opened, may_go_on};
 use super::{Client, ClientError};
 use crate::query::WatchQuery;
-use crate::{WatchEvent, headers, paths};
+use crate::{ClusterEvent, WatchEvent, headers, paths};
 
 impl Client {
     /// Follows the changes of `services` (none: all), after revision `since` (none: a snapshot comes first).
@@ -38,12 +41,38 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Follows what changes among the members, as one node sees it; all of them come first.
+    ///
+    /// The stream ends after an error, also when its node ends it; open another one then. Dropping it closes the connection.
+    ///
+    /// # Errors
+    /// When no node can be reached.
+    pub async fn cluster_events(
+        &self,
+    ) -> Result<impl Stream<Item = Result<ClusterEvent, ClientError>> + Send + use<>, ClientError> {
+        let call = Call::get(paths::CLUSTER_EVENTS).header(reqwest::header::ACCEPT, "text/event-stream")?;
+        let events = Events { opened: self.transport.stream(&call).await?, decoder: SseDecoder::default() };
+        let silence_max = self.transport.options.watch_silence_max;
+        Ok(unfold(Some(events), move |events| async move {
+            let mut events: Events = events?;
+            loop {
+                match events.step(silence_max).await {
+                    Ok(None) => {}
+                    Ok(Some(event)) => return Some((Ok(event), Some(events))),
+                    Err(error) => return Some((Err(error), None)),
+                }
+            }
+        }))
+    }
+}
+
 struct Following {
     client: Client,
     service: Option<String>,
     /// The last revision that was handed out whole.
     resume_from: Option<u64>,
-    connection: Option<(Opened, SseDecoder)>,
+    connection: Option<Events>,
     /// When a connection broke that gave no event yet since.
     lost_at: Option<Instant>,
 }
@@ -74,24 +103,12 @@ impl Following {
 
     /// One step: connects, takes an event that is there, or reads more bytes.
     async fn advance(&mut self) -> Result<Option<WatchEvent>, ClientError> {
-        let Some((opened, decoder)) = &mut self.connection else {
+        let Some(events) = &mut self.connection else {
             let opened = self.client.transport.stream(&self.call()?).await?;
-            self.connection = Some((opened, SseDecoder::default()));
+            self.connection = Some(Events { opened, decoder: SseDecoder::default() });
             return Ok(None);
         };
-        let unexpected = |reason: String| ClientError::Unexpected { node: opened.node.clone(), status: 200, reason };
-        if let Some(event) = decoder.next_event().map_err(|_| unexpected("no event stream".to_owned()))? {
-            return serde_json::from_str(&event.data).map(Some).map_err(|error| unexpected(error.to_string()));
-        }
-        let node = opened.node.clone();
-        match timeout(self.client.transport.options.watch_silence_max, opened.response.chunk()).await {
-            Err(_) | Ok(Ok(None)) => Err(ClientError::WatchEnded { node }),
-            Ok(Err(source)) => Err(ClientError::Transport { node, source }),
-            Ok(Ok(Some(chunk))) => {
-                decoder.push(&chunk);
-                Ok(None)
-            }
-        }
+        events.step(self.client.transport.options.watch_silence_max).await
     }
 
     fn call(&self) -> Result<Call, ClientError> {
@@ -101,6 +118,32 @@ impl Following {
         match self.resume_from {
             Some(revision) => call.header(headers::LAST_EVENT_ID, &revision.to_string()),
             None => Ok(call),
+        }
+    }
+}
+
+/// A connection that server-sent events come from.
+struct Events {
+    opened: Opened,
+    decoder: SseDecoder,
+}
+
+impl Events {
+    /// Takes an event that is there, or reads more bytes.
+    async fn step<T: DeserializeOwned>(&mut self, silence_max: Duration) -> Result<Option<T>, ClientError> {
+        let Self { opened, decoder } = self;
+        let unexpected = |reason: String| ClientError::Unexpected { node: opened.node.clone(), status: 200, reason };
+        if let Some(event) = decoder.next_event().map_err(|_| unexpected("no event stream".to_owned()))? {
+            return serde_json::from_str(&event.data).map(Some).map_err(|error| unexpected(error.to_string()));
+        }
+        let node = opened.node.clone();
+        match timeout(silence_max, opened.response.chunk()).await {
+            Err(_) | Ok(Ok(None)) => Err(ClientError::WatchEnded { node }),
+            Ok(Err(source)) => Err(ClientError::Transport { node, source }),
+            Ok(Ok(Some(chunk))) => {
+                decoder.push(&chunk);
+                Ok(None)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use rollcall_types::{ClusterId, NodeId};
+use rollcall_types::{ClusterId, NodeId, NodeName};
 use tokio::time::Instant;
 use tracing::{error, info};
 
@@ -86,6 +86,12 @@ impl RaftStatus {
     /// How a member is reached.
     pub fn member(&self, node: NodeId) -> Option<&PeerNode> {
         self.voters.get(&node).or_else(|| self.learners.get(&node))
+    }
+
+    /// The id of the member that is called `name`.
+    pub fn id_of(&self, name: &NodeName) -> Option<NodeId> {
+        let mut members = self.voters.iter().chain(&self.learners);
+        members.find(|(_, peer)| peer.name == *name).map(|(id, _)| *id)
     }
 
     /// A member's name; of another node its id, as `node-7`.

@@ -5,6 +5,7 @@ pub(crate) mod configs;
 pub(crate) mod history;
 pub(crate) mod instances;
 pub(crate) mod kv;
+pub(crate) mod members;
 pub(crate) mod node;
 pub(crate) mod services;
 pub(crate) mod watches;

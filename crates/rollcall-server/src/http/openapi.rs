@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use utoipa::OpenApi;
 
-use super::handlers::{cluster, configs, history, instances, kv, node, services, watches};
+use super::handlers::{cluster, configs, history, instances, kv, members, node, services, watches};
 
 /// Collects the handlers. A test holds this list against the routes.
 #[derive(OpenApi)]
@@ -34,7 +34,8 @@ use super::handlers::{cluster, configs, history, instances, kv, node, services, 
         history::list,
         cluster::status,
         cluster::raft,
-        cluster::members,
+        members::list,
+        members::events,
         cluster::remove,
         cluster::leave,
         cluster::transfer_leader,

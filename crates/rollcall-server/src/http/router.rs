@@ -18,7 +18,7 @@ use tracing::{debug, error};
 use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
-use super::handlers::{cluster, configs, history, instances, kv, node, services, watches};
+use super::handlers::{cluster, configs, history, instances, kv, members, node, services, watches};
 use crate::app::Shared;
 
 /// What a client of a starting node is told to wait.
@@ -43,7 +43,8 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::HISTORY, get(history::list)),
         (paths::CLUSTER, get(cluster::status)),
         (paths::RAFT, get(cluster::raft)),
-        (paths::MEMBERS, get(cluster::members)),
+        (paths::MEMBERS, get(members::list)),
+        (paths::CLUSTER_EVENTS, get(members::events)),
         (paths::MEMBER, delete(cluster::remove)),
         (paths::LEAVE, post(cluster::leave)),
         (paths::TRANSFER_LEADER, post(cluster::transfer_leader)),

@@ -1,4 +1,4 @@
-//! `rollcall keygen`: a new cluster secret.
+//! `rollcall keygen`: a new cluster secret, or a new key of gossip.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,12 +12,18 @@ use crate::terminal::{print, remark};
 /// Arguments of `rollcall keygen`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-All nodes of a cluster need the same secret: --secret-file, or the variable
-ROLLCALL_SECRET.
+All nodes of a cluster need the same secret (--secret-file, or the variable
+ROLLCALL_SECRET) and the same key of gossip (--gossip-key-file, or
+ROLLCALL_GOSSIP_KEY). Make two: who leaks one has not leaked the other.
 
 Examples:
   rollcall keygen --out /etc/rollcall/secret          readable by its owner only
-  export ROLLCALL_SECRET=$(rollcall keygen)")]
+  rollcall keygen --out /etc/rollcall/gossip
+  export ROLLCALL_SECRET=$(rollcall keygen)
+
+To replace the key of gossip while the cluster runs, on all nodes: add the new
+one as a second line of the file and send SIGHUP; then make it the first line,
+SIGHUP; then take the old one out, SIGHUP.")]
 pub(crate) struct KeygenArgs {
     /// File to make; left out, the secret is printed
     #[arg(long, value_name = "FILE")]

@@ -1,17 +1,19 @@
 //! `rollcall members`, `leave`, `remove` and `transfer-leader`. (`rollcall join` starts a node: see `crate::node`.)
 
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::StreamExt as _;
 use rollcall_api::client::ClientError;
-use rollcall_api::{List, Member, MemberState, RaftRole, paths};
+use rollcall_api::{ClusterEvent, Members, RaftRole, paths};
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::narrative::{role_word, state_word};
-use crate::server::{ServerArgs, explain};
+use crate::narrative::{member_line, role_word, state_tone, state_word};
+use crate::server::{ServerArgs, Session, explain};
 use crate::table::{Cell, Table};
-use crate::terminal::Tone;
+use crate::terminal::{Tone, print, printable, remark};
 
 /// Longest time for a node to hand over its leadership and be removed from the members.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,8 +23,12 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(30);
 #[command(after_help = "\
 Examples:
   rollcall members
+  rollcall members --watch                what changes, as one node sees it
   rollcall members -o json | jq -r '.items[] | select(.role==\"leader\").name'")]
 pub(crate) struct MembersArgs {
+    /// Go on and print what changes
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -76,8 +82,38 @@ pub(crate) struct TransferLeaderArgs {
 /// What the cluster refuses.
 pub(crate) async fn members(args: MembersArgs) -> Result<(), Failure> {
     let session = args.server.connect()?;
-    let list = session.client.members().await.map_err(|error| explain(&error))?;
-    session.answer(&list, table)
+    if args.watch {
+        return follow(&session).await;
+    }
+    let members = session.client.members().await.map_err(|error| explain(&error))?;
+    session.answer(&members, table)?;
+    for line in remarks(&members) {
+        remark(&format!("{}\n", printable(&line)));
+    }
+    Ok(())
+}
+
+/// Prints what changes among the members, as one node sees it, until it is stopped.
+async fn follow(session: &Session) -> Result<(), Failure> {
+    let mut events = pin!(session.client.cluster_events().await.map_err(|error| explain(&error))?);
+    while let Some(event) = events.next().await {
+        let event = event.map_err(|error| explain(&error))?;
+        let text = if session.is_json() {
+            let json = serde_json::to_string(&event);
+            json.map_err(|error| Failure::failed("the event cannot be written as JSON").because(&error))?
+        } else {
+            match &event {
+                ClusterEvent::Members(members) => {
+                    let states =
+                        members.items.iter().map(|member| format!("{} {}", member.name, state_word(member.state)));
+                    format!("there: {}", printable(&states.collect::<Vec<_>>().join(", ")))
+                }
+                ClusterEvent::Member(change) => member_line(change, session.paint),
+            }
+        };
+        print(&format!("{text}\n"))?;
+    }
+    Ok(())
 }
 
 /// Makes the node at `--server` leave.
@@ -135,20 +171,23 @@ pub(crate) async fn transfer_leader(args: TransferLeaderArgs) -> Result<(), Fail
     session.say(&json!({ "asked": true, "to": args.node }), |_| format!("asked the leader to hand over to {to}\n"))
 }
 
-fn table(list: &List<Member>) -> Table {
-    let mut table =
-        Table::new(["NAME", "ID", "ROLE", "STATE", "ZONE", "VERSION", "HTTP", "PEER", "SINCE"]).numeric(&["ID"]);
-    for member in &list.items {
+fn table(members: &Members) -> Table {
+    let heads = ["NAME", "ID", "ROLE", "STATE", "SILENCE", "RTT", "ZONE", "VERSION", "HTTP", "SINCE", "CAUSE"];
+    let mut table = Table::new(heads).numeric(&["ID", "SILENCE", "RTT"]);
+    for member in &members.items {
+        let gossip = member.gossip.as_ref();
         table.row([
             member.name.as_str().into(),
-            member.node_id.into(),
+            member.node_id.map(|id| id.to_string()).into(),
             role(member.role),
-            state(member.state),
+            Cell::toned(state_tone(member.state), state_word(member.state)),
+            gossip.map(|gossip| format!("{} ms", gossip.silence_ms)).into(),
+            gossip.and_then(|gossip| gossip.rtt_us).map(|rtt| format!("{:.1} ms", rtt as f64 / 1_000.0)).into(),
             member.zone.as_deref().into(),
             member.version.as_deref().into(),
             member.addresses.http.as_deref().into(),
-            member.addresses.peer.as_deref().into(),
             member.since.map(|since| since.to_string()).into(),
+            member.cause.as_str().into(),
         ]);
     }
     table
@@ -159,14 +198,32 @@ fn role(role: RaftRole) -> Cell {
     Cell::toned(tone, role_word(role))
 }
 
-fn state(state: MemberState) -> Cell {
-    let tone = match state {
-        MemberState::Alive => Tone::Good,
-        MemberState::Suspect => Tone::Warn,
-        MemberState::Dead => Tone::Bad,
-        MemberState::Left | MemberState::Unknown => Tone::Dim,
-    };
-    Cell::toned(tone, state_word(state))
+/// What an operator must know beside the table.
+fn remarks(members: &Members) -> Vec<String> {
+    let mut lines = Vec::new();
+    for member in &members.items {
+        let Some(gossip) = &member.gossip else { continue };
+        if !gossip.witnesses.is_empty() {
+            lines.push(format!("{} is suspected by {}", member.name, gossip.witnesses.join(", ")));
+        }
+        if let Some(rival) = &gossip.rival_generation {
+            lines.push(format!(
+                "two processes are called {}: generation {} is the member; stop the one of generation {rival}, or rename it",
+                member.name, gossip.generation
+            ));
+        }
+    }
+    let Some(observer) = &members.observer else { return lines };
+    for fault in &observer.link_faults {
+        lines.push(format!("nothing that {} sends reaches {}, though others hear it", fault.from, fault.to));
+    }
+    if let Some(since) = observer.isolated_since {
+        lines.push(format!("{} takes itself for cut off since {since}: ask another node", observer.name));
+    }
+    if let Some(newer) = &observer.outranked_by {
+        lines.push(format!("{} is outranked by another process with its name, of generation {newer}", observer.name));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -174,24 +231,49 @@ mod tests {
     use super::*;
     use crate::terminal::Paint;
 
-    #[test]
-    fn members_are_a_table_that_lines_up() {
-        let member = |name: &str, id: u64, role: &str, state: &str| {
+    fn members() -> Members {
+        let member = |name: &str, id: Option<u64>, role: &str, state: &str| {
             json!({
                 "name": name, "node_id": id, "state": state, "role": role, "zone": "a", "version": "0.1.0",
-                "addresses": { "http": "127.0.0.1:7400", "peer": "127.0.0.1:7401" }, "since": null, "cause": ""
+                "addresses": { "http": "127.0.0.1:7400" }, "since": null, "cause": "seen for the first time"
             })
         };
-        let list: List<Member> = serde_json::from_value(json!({
-            "items": [member("node-1", 1, "leader", "alive"), member("observer-far-away", 101, "learner", "suspect")],
-            "revision": 4, "next_cursor": null
+        let mut suspect = member("far-away", Some(101), "learner", "suspect");
+        suspect["gossip"] = json!({
+            "generation": "9", "silence_ms": 1201, "patience_ms": 1000, "rtt_us": 1400, "lateness": "on_time",
+            "witnesses": ["node-1", "node-2"], "flaps": 0, "is_unheard": false, "rival_generation": "7"
+        });
+        serde_json::from_value(json!({
+            "items": [suspect, member("node-1", Some(1), "leader", "alive"), member("old", None, "unknown", "alive")],
+            "revision": 4, "next_cursor": null,
+            "observer": {
+                "name": "node-1", "generation": "3", "sealing_key": "00c0ffee", "lateness": "on_time", "stalls": 0,
+                "isolated_since": null, "outranked_by": null, "link_faults": [{ "from": "node-2", "to": "node-1" }]
+            }
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    #[test]
+    fn members_are_a_table_that_lines_up() {
         assert_eq!(
-            table(&list).render(Paint::plain()),
-            "NAME                ID  ROLE     STATE    ZONE  VERSION  HTTP            PEER            SINCE\n\
-             node-1               1  leader   alive    a     0.1.0    127.0.0.1:7400  127.0.0.1:7401  -\n\
-             observer-far-away  101  learner  suspect  a     0.1.0    127.0.0.1:7400  127.0.0.1:7401  -\n"
+            table(&members()).render(Paint::plain()),
+            "NAME       ID  ROLE     STATE    SILENCE     RTT  ZONE  VERSION  HTTP            SINCE  CAUSE\n\
+             far-away  101  learner  suspect  1201 ms  1.4 ms  a     0.1.0    127.0.0.1:7400  -      seen for the first time\n\
+             node-1      1  leader   alive          -       -  a     0.1.0    127.0.0.1:7400  -      seen for the first time\n\
+             old         -  none     alive          -       -  a     0.1.0    127.0.0.1:7400  -      seen for the first time\n"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words() {
+        assert_eq!(
+            remarks(&members()),
+            [
+                "far-away is suspected by node-1, node-2",
+                "two processes are called far-away: generation 9 is the member; stop the one of generation 7, or rename it",
+                "nothing that node-2 sends reaches node-1, though others hear it"
+            ]
         );
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum Found {
     Cluster,
 }
 
-/// Gets the folder ready: checks that it is ours or new, empties it when asked, makes subfolders and the secret.
+/// Gets the folder ready: checks that it is ours or new, empties it when asked, makes subfolders, the secret and the key of gossip.
 ///
 /// # Errors
 /// When it belongs to something else, holds a cluster of another size, or the disk refuses.
@@ -64,6 +64,7 @@ pub(crate) fn prepare(plan: &Plan, clean: bool) -> Result<Found, Failure> {
             .map_err(refused)?;
     }
     make_secret(&plan.secret_file()).map_err(refused)?;
+    make_secret(&plan.gossip_key_file()).map_err(refused)?;
     Ok(result)
 }
 

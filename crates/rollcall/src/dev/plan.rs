@@ -24,6 +24,8 @@ pub(crate) struct NodePlan {
     pub(crate) http: SocketAddr,
     /// Where the other nodes connect.
     pub(crate) peer: SocketAddr,
+    /// Where it gossips.
+    pub(crate) gossip: SocketAddr,
     /// Its data and its log file.
     pub(crate) folder: PathBuf,
     zone: &'static str,
@@ -70,6 +72,7 @@ impl Plan {
                 name: format!("node-{}", index + 1),
                 http: loopback(base_port + 10 * index),
                 peer: loopback(base_port + 10 * index + 1),
+                gossip: loopback(base_port + 10 * index + 2),
                 folder: folder.join(format!("node-{}", index + 1)),
                 zone: ZONES[usize::from(index) % ZONES.len()],
             })
@@ -80,6 +83,11 @@ impl Plan {
     /// Where the secret of the cluster is kept.
     pub(crate) fn secret_file(&self) -> PathBuf {
         self.folder.join("secret")
+    }
+
+    /// Where the key of gossip is kept.
+    pub(crate) fn gossip_key_file(&self) -> PathBuf {
+        self.folder.join("gossip-key")
     }
 
     /// Base URLs of all nodes, the given one first.
@@ -96,8 +104,10 @@ impl Plan {
         put("--data-dir", node.folder.clone().into());
         put("--http", node.http.to_string().into());
         put("--peer", node.peer.to_string().into());
+        put("--gossip", node.gossip.to_string().into());
         put("--zone", node.zone.into());
         put("--secret-file", self.secret_file().into());
+        put("--gossip-key-file", self.gossip_key_file().into());
         put("--bootstrap-expect", self.nodes.len().to_string().into());
         if !others.is_empty() {
             put("--join", others.join(",").into());
@@ -113,6 +123,7 @@ impl Plan {
         for node in &self.nodes {
             check_port(node.http, &format!("the HTTP API of {}", node.name))?;
             check_port(node.peer, &format!("the peer port of {}", node.name))?;
+            check_port(node.gossip, &format!("gossip of {}", node.name))?;
         }
         for (id, port) in demo_ports {
             check_port(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), &format!("the demo service {id}"))?;
@@ -161,7 +172,8 @@ mod tests {
         assert_eq!(
             shell_line(Path::new("/usr/bin/rollcall"), &plan.node_arguments(&plan.nodes[1])),
             "/usr/bin/rollcall node --name node-2 --data-dir 'my dev/node-2' --http 127.0.0.1:7410 \
-             --peer 127.0.0.1:7411 --zone b --secret-file 'my dev/secret' --bootstrap-expect 2 --join 127.0.0.1:7401"
+             --peer 127.0.0.1:7411 --gossip 127.0.0.1:7412 --zone b --secret-file 'my dev/secret' \
+             --gossip-key-file 'my dev/gossip-key' --bootstrap-expect 2 --join 127.0.0.1:7401"
         );
     }
 

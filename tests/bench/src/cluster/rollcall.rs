@@ -1,4 +1,4 @@
-//! Three `rollcall node` processes.
+//! `rollcall node` processes that form a cluster.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -9,38 +9,45 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{Leadership, NODES, Setup};
+use super::Leadership;
 use crate::client::http::HttpConnection;
 use crate::process::Spec;
 
 /// Bytes of the cluster secret.
 const SECRET_BYTES: usize = 32;
 
-/// Node k has HTTP on `ports[k]` and its peers' port on `ports[NODES + k]`.
-pub(super) fn specs(setup: &Setup, folder: &Path, ports: &[u16]) -> Result<Vec<Spec>> {
-    let program = setup.rollcall.clone().context("the rollcall binary is not known")?;
+/// Node k has HTTP on `ports[k]`, its peers' port on `ports[nodes + k]`, and, when there are that many ports, its gossip port
+/// on `ports[2 * nodes + k]`.
+pub(crate) fn specs(program: &Path, folder: &Path, nodes: usize, ports: &[u16]) -> Result<Vec<Spec>> {
     let secret = folder.join("secret");
     write_secret(&secret)?;
-    let peer = |index: usize| format!("127.0.0.1:{}", ports[NODES + index]);
+    let address = |port: &u16| format!("127.0.0.1:{port}");
+    let peer = |index: usize| address(&ports[nodes + index]);
     let spec = |index: usize| {
-        let others: Vec<String> = (0..NODES).filter(|other| *other != index).map(peer).collect();
-        let flags = [
-            ("--name", format!("n{}", index + 1)),
+        let others: Vec<String> = (0..nodes).filter(|other| *other != index).map(peer).collect();
+        let mut flags = vec![
+            ("--name", name(index)),
             ("--data-dir", folder.join(format!("n{index}")).display().to_string()),
-            ("--http", format!("127.0.0.1:{}", ports[index])),
+            ("--http", address(&ports[index])),
             ("--peer", peer(index)),
             ("--join", others.join(",")),
-            ("--bootstrap-expect", NODES.to_string()),
+            ("--bootstrap-expect", nodes.to_string()),
             ("--secret-file", secret.display().to_string()),
         ];
+        flags.extend(ports.get(2 * nodes + index).map(|port| ("--gossip", address(port))));
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         Spec {
-            program: program.clone(),
+            program: program.to_owned(),
             arguments: std::iter::once("node".to_owned()).chain(flags).collect(),
             log: folder.join(format!("n{index}.log")),
         }
     };
-    Ok((0..NODES).map(spec).collect())
+    Ok((0..nodes).map(spec).collect())
+}
+
+/// Name of node `index`.
+pub(crate) fn name(index: usize) -> String {
+    format!("n{}", index + 1)
 }
 
 fn write_secret(path: &Path) -> Result<()> {
@@ -52,7 +59,7 @@ fn write_secret(path: &Path) -> Result<()> {
 }
 
 /// `/readyz` is 200 when the node knows a leader and has caught up.
-pub(super) async fn is_ready(address: SocketAddr) -> Result<bool> {
+pub(crate) async fn is_ready(address: SocketAddr) -> Result<bool> {
     Ok(HttpConnection::connect(address).await?.exchange("GET", "/readyz", b"").await?.status == 200)
 }
 

@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt;
 use rollcall_api::{
-    Addresses, ClusterStatus, Code, FollowerProgress, List, Member, MemberState, PROBLEM_JSON, Problem, RaftRole,
-    RaftStatus, TransferLeaderRequest, decode, headers, paths,
+    ClusterStatus, Code, FollowerProgress, PROBLEM_JSON, Problem, RaftStatus, TransferLeaderRequest, decode, headers,
+    paths,
 };
-use rollcall_raft::{FollowerStatus, PeerNode, RaftStatus as Status, Role};
+use rollcall_raft::{FollowerStatus, RaftStatus as Status, Role};
 use rollcall_types::NodeId;
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::http::consistency::View;
 use crate::http::extract::PathValues;
 use crate::http::failure::{Failure, Result};
 use crate::http::write::Write;
+use crate::membership::wire_role;
 
 /// Longest wait for a change of membership: a learner may have to catch up first.
 const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(60);
@@ -90,23 +91,6 @@ pub(crate) async fn raft(State(app): State<Shared>) -> Result<Response> {
             .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
     };
     answer::json(StatusCode::OK, HeaderMap::new(), &body)
-}
-
-/// `GET /v1/cluster/members`.
-#[utoipa::path(
-    get,
-    path = paths::MEMBERS,
-    responses(
-        (status = 200, description = "", body = List<Member>),
-        (status = "default", body = Problem, content_type = PROBLEM_JSON)
-    )
-)]
-pub(crate) async fn members(State(app): State<Shared>) -> Result<Response> {
-    let view = View::obtain(&app, None, None, None).await?;
-    let status = app.consensus.status();
-    let members = status.voters.iter().chain(&status.learners);
-    let items: Vec<_> = members.map(|(id, node)| wire_member(&app, &status, *id, node)).collect();
-    answer::read(&view, None, &List { items, revision: view.catalog.revision().get(), next_cursor: None })
 }
 
 /// `DELETE /v1/cluster/members/{node}`: removes a node for good, alive or not. Its id is never used again.
@@ -206,13 +190,17 @@ struct BlockPeers {
     nodes: Vec<u64>,
 }
 
-/// `POST /v1/debug/block-peers`: cuts the links to these nodes, and mends all others. For tests.
+/// `POST /v1/debug/block-peers`: cuts the links to these nodes, of Raft and of gossip, and mends all others. For tests.
 pub(crate) async fn block_peers(State(app): State<Shared>, write: Write) -> Result<Response> {
     if !app.fault_injection {
         return Err(Failure::new(Code::NotFound, "this node was not started with --fault-injection"));
     }
     let request: BlockPeers = decode::from_json(write.body())?;
-    app.consensus.set_blocked_peers(request.nodes.into_iter().map(NodeId::new).collect());
+    let blocked: Vec<_> = request.nodes.into_iter().map(NodeId::new).collect();
+    let status = app.consensus.status();
+    let names = blocked.iter().filter_map(|node| status.member(*node)).map(|peer| peer.name.clone());
+    app.gossip.set_blocked_peers(names.collect::<Vec<_>>());
+    app.consensus.set_blocked_peers(blocked);
     answer::json(StatusCode::OK, HeaderMap::new(), &serde_json::json!({}))
 }
 
@@ -236,49 +224,6 @@ fn resolve(app: &App, text: &str) -> Result<NodeId> {
         .ok_or_else(|| Failure::new(Code::MemberNotFound, format!("no member has the id or name '{text}'")))
 }
 
-fn wire_role(role: Role) -> RaftRole {
-    match role {
-        Role::Leader => RaftRole::Leader,
-        Role::Follower => RaftRole::Follower,
-        Role::Learner => RaftRole::Learner,
-        Role::Candidate => RaftRole::Candidate,
-    }
-}
-
 fn wire_progress(status: &Status, follower: &FollowerStatus) -> FollowerProgress {
     FollowerProgress { node: status.name_of(follower.node), matched_index: follower.matched_index, lag: follower.lag }
-}
-
-fn wire_member(app: &App, status: &Status, id: NodeId, node: &PeerNode) -> Member {
-    let role = if Some(id) == status.leader {
-        RaftRole::Leader
-    } else if id == status.node {
-        wire_role(status.role)
-    } else if status.voters.contains_key(&id) {
-        RaftRole::Follower
-    } else {
-        RaftRole::Learner
-    };
-    // What this node sees itself: without a connection the other may be dead or cut off, which one node cannot tell.
-    let (state, cause) = if app.consensus.is_connected(id) {
-        (MemberState::Alive, "connected to the answering node")
-    } else {
-        (MemberState::Suspect, "no connection from the answering node")
-    };
-    let own = id == status.node;
-    Member {
-        name: node.name.to_string(),
-        node_id: id.get(),
-        state,
-        role,
-        zone: node.zone.clone(),
-        version: own.then(|| env!("CARGO_PKG_VERSION").to_owned()),
-        addresses: Addresses {
-            http: Some(node.http_addr.clone()),
-            peer: Some(node.peer_addr.clone()),
-            ..Addresses::default()
-        },
-        since: None,
-        cause: cause.to_owned(),
-    }
 }

@@ -1,0 +1,406 @@
+//! The world: nodes, the queue of what happens next, and what was seen.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::time::Duration;
+
+use rollcall_health::detector::{self, Action, Detector, Event, Evidence, Message, Options, State};
+use rollcall_types::{MonoTime, NodeName};
+
+use super::dice::Dice;
+use super::faults::Network;
+use super::gossip::{Delta, Digest, Gossip, INTERVAL};
+
+/// Datagrams that a stalled process finds when it wakes: what Linux keeps by default (212,992 bytes at 832 and more each).
+const BUFFER_MAX: usize = 256;
+/// Microseconds that a woken process needs for each of them.
+const DRAIN: u64 = 500;
+const TICK: u64 = detector::TICK.as_micros() as u64;
+/// Nobody has restarted.
+const GENERATION: u64 = 1;
+
+/// Something that an observer said at a time, in microseconds.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Microseconds since the start of the world.
+    pub at: u64,
+    /// Whose detector said it, by index.
+    pub observer: usize,
+    /// What.
+    pub event: Event,
+}
+
+impl Seen {
+    /// The member and its new state, when the event is a change of state.
+    pub fn change(&self) -> Option<(usize, State)> {
+        match &self.event {
+            Event::Changed { member, to, from: Some(_), .. } => Some((index(member), *to)),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Datagram {
+    Syn(Digest),
+    SynAck(Digest, Delta),
+    Ack(Delta),
+    Detector(Vec<u8>),
+}
+
+#[derive(Debug)]
+enum Next {
+    Round(usize),
+    Tick(usize),
+    Arrive { from: usize, to: usize, datagram: Datagram },
+    Process { from: usize, to: usize, datagram: Datagram },
+    Wake(usize),
+}
+
+/// What happens at a time; of two at the same time, the one that was decided first.
+#[derive(Debug)]
+struct Due {
+    at: u64,
+    sequence: u64,
+    next: Next,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    detector: Detector,
+    gossip: Gossip,
+    /// What the detector was told of each member: heartbeat and version.
+    told: Vec<(u64, u64)>,
+    is_crashed: bool,
+    stalled_until: Option<u64>,
+    /// What arrives before this waits its turn.
+    busy_until: u64,
+    buffer: VecDeque<(usize, Datagram)>,
+}
+
+/// A cluster of detectors in virtual time.
+#[derive(Debug)]
+pub struct World {
+    now: u64,
+    names: Vec<NodeName>,
+    nodes: Vec<Node>,
+    network: Network,
+    dice: Dice,
+    queue: BinaryHeap<Reverse<Due>>,
+    sequence: u64,
+    seen: Vec<Seen>,
+    sent: u64,
+}
+
+impl World {
+    /// `nodes` members that know each other, about to begin.
+    pub fn new(nodes: usize, seed: u64) -> Self {
+        let names: Vec<NodeName> = (0..nodes).map(name).collect();
+        let mut dice = Dice::new(seed);
+        let make = |(me, name): (usize, &NodeName)| Node {
+            detector: Detector::new(
+                name.clone(),
+                GENERATION,
+                Options::default(),
+                seed << 16 | me as u64,
+                MonoTime::default(),
+            ),
+            gossip: Gossip::new(me, nodes),
+            told: vec![(0, 0); nodes],
+            is_crashed: false,
+            stalled_until: None,
+            busy_until: 0,
+            buffer: VecDeque::new(),
+        };
+        let starts: Vec<(u64, u64)> = (0..nodes).map(|_| (dice.below(INTERVAL), dice.below(TICK))).collect();
+        let mut world = Self {
+            now: 0,
+            nodes: names.iter().enumerate().map(make).collect(),
+            names,
+            network: Network::default(),
+            dice,
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            seen: Vec::new(),
+            sent: 0,
+        };
+        for (node, (round, tick)) in starts.into_iter().enumerate() {
+            world.push(round, Next::Round(node));
+            world.push(tick, Next::Tick(node));
+        }
+        world
+    }
+
+    /// Microseconds since the start.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// How many members there are, crashed ones too.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// From now on datagrams are lost with this probability.
+    pub fn set_loss(&mut self, probability: f64) {
+        self.network.loss = probability;
+    }
+
+    /// Cuts the link in one direction.
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.network.cut.insert((from, to));
+    }
+
+    /// Cuts all links between `part` and the others.
+    pub fn split(&mut self, part: &[usize]) {
+        self.network.split(part, self.nodes.len());
+    }
+
+    /// Mends all links.
+    pub fn mend(&mut self) {
+        self.network.cut.clear();
+    }
+
+    /// Ends a process for good.
+    pub fn crash(&mut self, node: usize) {
+        self.nodes[node].is_crashed = true;
+    }
+
+    /// Stops a process for `span`. What arrives meanwhile waits in its receive buffer, as far as there is room.
+    pub fn stall(&mut self, node: usize, span: Duration) {
+        let until = self.now + span.as_micros() as u64;
+        self.nodes[node].stalled_until = Some(until);
+        self.push(until, Next::Wake(node));
+    }
+
+    /// Whether a process can run now.
+    pub fn is_running(&self, node: usize) -> bool {
+        !self.nodes[node].is_crashed && self.nodes[node].stalled_until.is_none()
+    }
+
+    /// What an observer holds of a member.
+    pub fn state(&self, observer: usize, member: usize) -> Option<State> {
+        self.nodes[observer].detector.member(&self.names[member]).map(|row| row.state)
+    }
+
+    /// The detector of a node.
+    pub fn detector(&self, node: usize) -> &Detector {
+        &self.nodes[node].detector
+    }
+
+    /// Datagrams sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Everything seen since this was last called.
+    pub fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Lets `span` of virtual time pass.
+    pub fn run(&mut self, span: Duration) {
+        let end = self.now + span.as_micros() as u64;
+        while self.queue.peek().is_some_and(|Reverse(due)| due.at <= end) {
+            if let Some(Reverse(due)) = self.queue.pop() {
+                self.now = due.at;
+                self.step(due.next);
+            }
+        }
+        self.now = end;
+    }
+
+    fn push(&mut self, at: u64, next: Next) {
+        self.sequence += 1;
+        self.queue.push(Reverse(Due { at, sequence: self.sequence, next }));
+    }
+
+    fn step(&mut self, next: Next) {
+        match next {
+            Next::Round(node) => self.when_running(node, Next::Round(node), Self::round),
+            Next::Tick(node) => self.when_running(node, Next::Tick(node), Self::tick),
+            Next::Arrive { from, to, datagram } => self.arrive(from, to, datagram),
+            Next::Process { from, to, datagram } => self.process(from, to, datagram),
+            Next::Wake(node) => self.wake(node),
+        }
+    }
+
+    /// A timer of a stalled process fires when it wakes, before or after what waits in the buffer, as it happens.
+    fn when_running(&mut self, node: usize, again: Next, act: fn(&mut Self, usize)) {
+        if self.nodes[node].is_crashed {
+            return;
+        }
+        match self.nodes[node].stalled_until {
+            Some(until) => {
+                let delay = self.dice.below(DRAIN * BUFFER_MAX as u64 / 2);
+                self.push(until.max(self.now) + delay, again);
+            }
+            None => act(self, node),
+        }
+    }
+
+    fn wake(&mut self, node: usize) {
+        if self.nodes[node].stalled_until.is_none_or(|until| until > self.now) {
+            return;
+        }
+        self.nodes[node].stalled_until = None;
+        let buffered = std::mem::take(&mut self.nodes[node].buffer);
+        let start = self.now;
+        let count = buffered.len() as u64;
+        for (i, (from, datagram)) in buffered.into_iter().enumerate() {
+            self.push(start + i as u64 * DRAIN, Next::Process { from, to: node, datagram });
+        }
+        self.nodes[node].busy_until = start + count * DRAIN;
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, datagram: Datagram) {
+        let node = &mut self.nodes[to];
+        if node.is_crashed {
+            return;
+        }
+        if node.stalled_until.is_some() {
+            if node.buffer.len() < BUFFER_MAX {
+                node.buffer.push_back((from, datagram));
+            }
+        } else if node.busy_until > self.now {
+            node.busy_until += DRAIN;
+            let at = node.busy_until;
+            self.push(at, Next::Process { from, to, datagram });
+        } else {
+            self.process(from, to, datagram);
+        }
+    }
+
+    fn process(&mut self, from: usize, to: usize, datagram: Datagram) {
+        let node = &mut self.nodes[to];
+        if node.is_crashed {
+            return;
+        }
+        if node.stalled_until.is_some() {
+            // It fell asleep again before it came to this one.
+            if node.buffer.len() < BUFFER_MAX {
+                node.buffer.push_back((from, datagram));
+            }
+            return;
+        }
+        let (now, at) = (self.now, mono(self.now));
+        let mut actions = node.detector.heard(&self.names[from], at);
+        let mut answer = None;
+        match datagram {
+            Datagram::Syn(digest) => {
+                node.gossip.beat();
+                node.gossip.see(&digest, now);
+                answer = Some(Datagram::SynAck(node.gossip.digest(), node.gossip.delta(&digest)));
+            }
+            Datagram::SynAck(digest, delta) => {
+                node.gossip.beat();
+                node.gossip.see(&digest, now);
+                node.gossip.merge(&delta);
+                answer = Some(Datagram::Ack(node.gossip.delta(&digest)));
+            }
+            Datagram::Ack(delta) => node.gossip.merge(&delta),
+            Datagram::Detector(bytes) => {
+                let message = Message::decode(&bytes).expect("what was encoded is decoded");
+                actions.extend(node.detector.message(&self.names[from], message, at));
+            }
+        }
+        if let Some(answer) = answer {
+            self.send(to, from, answer);
+        }
+        self.perform(to, actions);
+    }
+
+    fn round(&mut self, node: usize) {
+        self.nodes[node].gossip.beat();
+        for partner in self.nodes[node].gossip.partners(self.now, &mut self.dice) {
+            let digest = self.nodes[node].gossip.digest();
+            self.send(node, partner, Datagram::Syn(digest));
+        }
+        self.push(self.now + INTERVAL, Next::Round(node));
+    }
+
+    /// What the shell does: tell how far gossip has come, then tick.
+    fn tick(&mut self, index: usize) {
+        let at = mono(self.now);
+        let node = &mut self.nodes[index];
+        let mut actions = Vec::new();
+        for member in (0..self.names.len()).filter(|member| *member != index) {
+            let (heartbeat, version) = (node.gossip.heartbeat(member), node.gossip.version(member));
+            let (told_heartbeat, told_version) = node.told[member];
+            if heartbeat > told_heartbeat {
+                actions.extend(node.detector.heartbeat(&self.names[member], GENERATION, heartbeat, at));
+            }
+            if version > told_version {
+                let evidence = Evidence::decode(node.gossip.value(member)).expect("what was encoded is decoded");
+                actions.extend(node.detector.evidence(&self.names[member], &evidence, at));
+            }
+            node.told[member] = (heartbeat, version);
+        }
+        actions.extend(node.detector.tick(at));
+        self.perform(index, actions);
+        self.push(self.now + TICK, Next::Tick(index));
+    }
+
+    fn perform(&mut self, node: usize, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send { to, message } => self.send(node, index(&to), Datagram::Detector(message.encode())),
+                Action::Publish(evidence) => self.nodes[node].gossip.publish(&evidence.encode()),
+                Action::Gossip { with } => {
+                    let digest = self.nodes[node].gossip.digest();
+                    self.send(node, index(&with), Datagram::Syn(digest));
+                }
+                Action::Event(event) => self.seen.push(Seen { at: self.now, observer: node, event }),
+            }
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, datagram: Datagram) {
+        self.sent += 1;
+        if let Some(delay) = self.network.carry(from, to, &mut self.dice) {
+            self.push(self.now + delay, Next::Arrive { from, to, datagram });
+        }
+    }
+
+    /// Which of `members` every one of `observers` holds in `state`.
+    pub fn agreed(&self, observers: &BTreeSet<usize>, member: usize, state: State) -> bool {
+        observers.iter().filter(|observer| **observer != member).all(|node| self.state(*node, member) == Some(state))
+    }
+}
+
+fn mono(micros: u64) -> MonoTime {
+    MonoTime::new(Duration::from_micros(micros))
+}
+
+fn name(index: usize) -> NodeName {
+    format!("n{index}").parse().expect("a valid name")
+}
+
+fn index(name: &NodeName) -> usize {
+    name[1..].parse().expect("a name made by `name`")
+}
