@@ -1,9 +1,12 @@
 //! The generation of a node: a number that every start, and every restart of its gossip, raises.
 //!
 //! Others tell a restarted process from its former self by it, so the same number twice would let two lives of a node be
-//! taken for one, and what the first life said would never be corrected. It is the wall clock in nanoseconds, which makes a
+//! taken for one, and what the first life said would never be corrected. It is the wall clock in milliseconds, which makes a
 //! node that lost its disk newer than its former self, or one more than the last one on disk, whichever is larger, which
 //! makes a clock that was set back harmless. It is on disk before the first message that carries it leaves.
+//!
+//! Finer than milliseconds it need not be, and every digest of gossip names the generation of every member: nanoseconds are
+//! three random bytes more for each, which do not compress.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -16,7 +19,7 @@ use crate::error::Error;
 
 const FILE: &str = "gossip.json";
 const FORMAT: u32 = 1;
-/// Newest generation that is believed when it comes from a file: about the year 2262. More is damage.
+/// Newest generation that is believed when it comes from a file; no clock gets there. More is damage.
 const GENERATION_MAX: u64 = i64::MAX as u64;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +44,7 @@ impl GenerationFile {
     /// Takes a generation above the last one and above `floor`, and makes it durable. Blocks on the disk.
     pub(crate) fn take(&self, floor: u64) -> Result<u64, Error> {
         let last = self.last()?.max(floor);
-        let generation = unix_nanos().max(last.saturating_add(1));
+        let generation = unix_millis().max(last.saturating_add(1));
         let kept = Kept { format: FORMAT, generation: generation.to_string() };
         let text = serde_json::to_vec(&kept).expect("text and numbers have a JSON form");
         write_durably(&self.path, &text).map_err(Error::io(format!("cannot write {}", self.path.display())))?;
@@ -66,9 +69,9 @@ impl GenerationFile {
     }
 }
 
-fn unix_nanos() -> u64 {
+fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(GENERATION_MAX).min(GENERATION_MAX)
+    u64::try_from(since.as_millis()).unwrap_or(GENERATION_MAX).min(GENERATION_MAX)
 }
 
 /// Writes a file so that after a crash either the old or the new content is there.
@@ -102,7 +105,7 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_takes_one_more_than_the_last() {
         let folder = tempfile::tempdir().unwrap();
-        let future = 9_000_000_000_000_000_000;
+        let future = 9_000_000_000_000;
         write(folder.path(), &future.to_string());
         assert_eq!(GenerationFile::new(folder.path()).take(0).unwrap(), future + 1);
     }
@@ -110,7 +113,7 @@ mod tests {
     #[test]
     fn without_a_file_the_clock_makes_a_node_newer_than_its_former_self() {
         let folder = tempfile::tempdir().unwrap();
-        let before = unix_nanos();
+        let before = unix_millis();
         assert!(GenerationFile::new(folder.path()).take(0).unwrap() >= before);
     }
 

@@ -72,7 +72,7 @@ impl Gossip {
         shared.published.put(META_KEY, &meta.encode());
 
         let progress = Arc::new(Notify::new());
-        let lives = Lives { cluster, wire: wire.clone(), gossip_interval, progress: progress.clone() };
+        let lives = Lives { wire: wire.clone(), gossip_interval, progress: progress.clone() };
         let resolved = Arc::default();
         let parts = Parts {
             shared: shared.clone(),

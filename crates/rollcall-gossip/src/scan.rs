@@ -20,6 +20,13 @@ pub(crate) struct Progress {
     last_gc_version: u64,
 }
 
+impl Progress {
+    /// Whether this is an earlier state of the same or an earlier life.
+    pub(crate) fn is_behind(self, other: Self) -> bool {
+        (self.generation, self.max_version) < (other.generation, other.max_version)
+    }
+}
+
 /// The newest life of a member.
 #[derive(Debug)]
 pub(crate) struct Newest {
@@ -36,6 +43,15 @@ pub(crate) struct Scan {
     pub(crate) lives: Vec<(NodeName, Heard)>,
     /// The newest life for each name.
     pub(crate) newest: BTreeMap<NodeName, Newest>,
+}
+
+/// A number that changes when any member's state does, heartbeats apart. Two states with one number are possible and rare.
+pub(crate) fn fingerprint(chitchat: &Chitchat) -> u64 {
+    // FNV-1a over whole numbers.
+    let mix = |hash: u64, number: u64| (hash ^ number).wrapping_mul(0x0000_0100_0000_01B3);
+    chitchat.node_states().iter().fold(0xCBF2_9CE4_8422_2325, |hash, (id, state)| {
+        mix(mix(mix(hash, id.generation_id), state.max_version()), state.last_gc_version())
+    })
 }
 
 /// Reads what is new since `known`, for which `values` were read.

@@ -14,7 +14,6 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatEnvelope, ChitchatHandle, ChitchatId, FailureDetectorConfig, ProtocolVersion,
     spawn_chitchat,
 };
-use rollcall_types::ClusterId;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -32,6 +31,9 @@ const GOSSIP_QUEUE: usize = 128;
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Time that a removed value is remembered as removed. Who was away for longer is sent everything anew.
 const TOMBSTONE_AFTER: Duration = Duration::from_secs(600);
+/// chitchat's name of the cluster, which travels with every first message of a round. It need not tell clusters apart: what
+/// another cluster sealed does not open.
+pub(crate) const CLUSTER: &str = "";
 /// chitchat's own detector only chooses whom to gossip with: elapsed time over mean interval, where 8 tolerates heavy loss.
 const PHI: f64 = 8.0;
 const PHI_SAMPLES: usize = 1_000;
@@ -125,7 +127,6 @@ async fn decode(
 
 /// What all lives of chitchat on a node share.
 pub(crate) struct Lives {
-    pub(crate) cluster: ClusterId,
     pub(crate) wire: Arc<Wire>,
     pub(crate) gossip_interval: Duration,
     /// Told whenever chitchat has done something.
@@ -144,7 +145,7 @@ impl Lives {
         let sender = self.wire.seal.sender();
         let config = ChitchatConfig {
             chitchat_id: ChitchatId::new(sender.name.as_str(), sender.generation, sender.address),
-            cluster_id: self.cluster.to_string(),
+            cluster_id: CLUSTER.to_owned(),
             gossip_interval: self.gossip_interval,
             listen_addr: sender.address,
             // The shell gossips with seeds by itself: here they could not be changed.
