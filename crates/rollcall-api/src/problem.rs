@@ -122,8 +122,6 @@ codes! {
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Later, "No leader";
     /// A majority of the voters cannot be reached.
     NoQuorum = "no_quorum", SERVICE_UNAVAILABLE, Later, "No quorum";
-    /// The disk refuses writes.
-    StorageUnavailable = "storage_unavailable", SERVICE_UNAVAILABLE, Later, "Storage unavailable";
     /// The node shuts down.
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, Later, "Shutting down";
     /// The write was not confirmed in time.

@@ -151,14 +151,6 @@ impl Consensus {
         self.core.admin(AdminRequest::Remove { node }, deadline).await
     }
 
-    /// Adds a node that already has an id and runs, as a learner. Nodes that join do this for themselves.
-    ///
-    /// # Errors
-    /// As [`Self::promote`].
-    pub async fn add_learner(&self, node: NodeId, peer: crate::PeerNode, deadline: Instant) -> Result<(), Error> {
-        self.core.admin(AdminRequest::AddLearner { node, peer }, deadline).await
-    }
-
     /// Makes another voter the leader, and waits until it is.
     ///
     /// # Errors

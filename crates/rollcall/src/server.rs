@@ -187,7 +187,6 @@ fn hint(problem: &Problem) -> Option<String> {
             "`rollcall members` shows which nodes are there; writes need a majority of them"
         }
         Code::ShuttingDown => "ask another node with --server",
-        Code::StorageUnavailable => "look at the disk and the log of that node, or ask another one with --server",
         Code::TimeoutOutcomeUnknown => "the change may have been made: look before you repeat it",
         Code::RevisionMismatch => "somebody changed it meanwhile: read it again",
         Code::ServiceNotFound => "`rollcall services` lists the services there are",

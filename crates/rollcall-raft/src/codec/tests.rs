@@ -140,7 +140,6 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("ask-transfer", ControlRequest::TransferLeader(transfer)),
         ("ask-propose", ControlRequest::Propose(vec![request()])),
         ("ask-read-index", ControlRequest::ReadIndex),
-        ("ask-learner", ControlRequest::Admin(AdminRequest::AddLearner { node: NodeId::new(101), peer: peer() })),
         ("ask-promote", ControlRequest::Admin(AdminRequest::Promote { node: NodeId::new(101) })),
         ("ask-remove", ControlRequest::Admin(AdminRequest::Remove { node: NodeId::new(101) })),
         ("ask-lead", ControlRequest::Admin(AdminRequest::TransferLeader { to: NodeId::new(101) })),

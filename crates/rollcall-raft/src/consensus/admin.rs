@@ -80,7 +80,6 @@ impl Core {
             return Err(AdminRefusal::NotLeading(NotLeading::NotLeader));
         }
         match request {
-            AdminRequest::AddLearner { node, peer } => self.add_learner(node, peer).await,
             AdminRequest::Promote { node } => self.promote(node).await,
             AdminRequest::Remove { node } => self.remove(node).await,
             AdminRequest::TransferLeader { to } => self.hand_over(to).await,
@@ -221,7 +220,7 @@ impl Core {
 
 fn node_of(request: &AdminRequest) -> NodeId {
     match request {
-        AdminRequest::AddLearner { node, .. } | AdminRequest::Promote { node } | AdminRequest::Remove { node } => *node,
+        AdminRequest::Promote { node } | AdminRequest::Remove { node } => *node,
         AdminRequest::TransferLeader { to } => *to,
     }
 }

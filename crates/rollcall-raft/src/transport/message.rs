@@ -42,7 +42,6 @@ pub(crate) enum ControlRequest {
 /// Changes of membership, for the leader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum AdminRequest {
-    AddLearner { node: NodeId, peer: PeerNode },
     Promote { node: NodeId },
     Remove { node: NodeId },
     TransferLeader { to: NodeId },
