@@ -7,8 +7,8 @@
 //! kernel hands it chitchat's bytes only; what chitchat's decodes is dropped unless it came from our socket. It can cost
 //! CPU, as anything that runs on the machine can. Nothing from the network reaches them but authentic payloads.
 //!
-//! chitchat's socket answers bytes that do not decode by waiting for more. A sentinel that always decodes, sent behind each
-//! message, ends that wait.
+//! chitchat's socket answers bytes that do not decode by waiting for more. A sentinel that always decodes, sent behind a
+//! message that takes long, ends that wait.
 //!
 //! Rejected: to copy chitchat into this repository and make its codec public (8,000 lines to keep up with); to stay on
 //! 0.11, whose codec is public (no compressed digests, defects that 0.13 fixed).
@@ -26,6 +26,8 @@ use tracing::debug;
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// Loopback is done at once. What is not there then was lost, because somebody fills our socket or the memory is short.
 const LOOPBACK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time after which a message that is not yet decoded is suspected not to decode at all.
+const USUAL_TIME: Duration = Duration::from_millis(20);
 /// Largest datagram of IPv4.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
 /// chitchat's magic number, its version 0, and "bad cluster", the one message without a body.
@@ -86,22 +88,32 @@ impl Decoder {
             return Ok(None);
         }
         self.thrower.send_to(bytes, self.chitchat_addr).await?;
+        if let Ok(decoded) = timeout(USUAL_TIME, self.collect()).await {
+            return Ok(Some(decoded?));
+        }
+        // Either it does not decode, or it is late: then it comes before the sentinel.
         self.thrower.send_to(&SENTINEL, self.chitchat_addr).await?;
-        timeout(LOOPBACK_TIMEOUT, self.collect()).await.context("a message got lost on loopback")?
+        let rest = async {
+            let mut decoded = None;
+            loop {
+                let envelope = self.collect().await?;
+                match envelope.message {
+                    ChitchatMessage::BadCluster => return Ok(decoded),
+                    _ => decoded = Some(envelope),
+                }
+            }
+        };
+        timeout(LOOPBACK_TIMEOUT, rest).await.context("a message got lost on loopback")?
     }
 
-    async fn collect(&mut self) -> anyhow::Result<Option<ChitchatEnvelope>> {
-        let mut decoded = None;
+    /// The next message that our socket sent.
+    async fn collect(&mut self) -> anyhow::Result<ChitchatEnvelope> {
         loop {
             let received = self.chitchat.recv().await?;
-            if received.from_addr != self.thrower_addr {
-                debug!("a process on this machine, {}, sends to a private socket of gossip", received.from_addr);
-                continue;
+            if received.from_addr == self.thrower_addr {
+                return Ok(received.envelope);
             }
-            match received.envelope.message {
-                ChitchatMessage::BadCluster => return Ok(decoded),
-                _ => decoded = Some(received.envelope),
-            }
+            debug!("a process on this machine, {}, sends to a private socket of gossip", received.from_addr);
         }
     }
 }

@@ -70,6 +70,12 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
     let member = match identity.member.clone() {
         Some(member) => {
             identity::check_log_owner(&data_dir, &member, log.owner().as_deref())?;
+            if !options.join.is_empty() {
+                info!(
+                    node.id = %member.node,
+                    "the data directory belongs to a member of cluster {} already, so nothing is joined", member.cluster
+                );
+            }
             member
         }
         None => {
