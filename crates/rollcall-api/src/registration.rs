@@ -114,7 +114,7 @@ impl Registration {
         review.finish(spec)
     }
 
-    fn convert_endpoints(&self, review: &mut Review) -> Vec<Endpoint> {
+    fn convert_endpoints(&self, review: &mut Review) -> Box<[Endpoint]> {
         let mut at = review.at("");
         if self.endpoints.is_empty() {
             at.refuse("endpoints", "must be given, with at least one endpoint");
@@ -127,7 +127,7 @@ impl Registration {
             .collect()
     }
 
-    fn convert_checks(&self, review: &mut Review) -> Vec<rollcall_types::CheckSpec> {
+    fn convert_checks(&self, review: &mut Review) -> Box<[rollcall_types::CheckSpec]> {
         let mut at = review.at("");
         at.at_most("checks", self.checks.len(), CHECKS_MAX);
         at.distinct("checks", "id", self.checks.iter().map(|check| Some(check.id_or_default())));

@@ -147,7 +147,7 @@ mod tests {
 
     fn register(catalog: &mut Catalog, id: &str, weight: u64) -> Reply {
         let spec = InstanceSpec {
-            endpoints: Vec::new(),
+            endpoints: Box::default(),
             zone: None,
             region: None,
             version: None,
@@ -155,7 +155,7 @@ mod tests {
             metadata: rollcall_types::Metadata::new(),
             weight: Weight::try_from(weight).unwrap(),
             lease: None,
-            checks: Vec::new(),
+            checks: Box::default(),
             deregister_after: None,
         };
         let command = Command::Register {

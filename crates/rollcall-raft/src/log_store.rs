@@ -160,8 +160,8 @@ impl LogStore {
             let log = self.read();
             for entry in log.read(next, until) {
                 let (log_id, payload) = entry?;
-                bytes += u64::from(payload.encoded_len);
-                entries.push(Entry { log_id: log_id.0, payload: payload.value });
+                bytes += payload.encoded_len();
+                entries.push(Entry { log_id: log_id.0, payload: payload.into_value()? });
                 if bytes >= bytes_max {
                     return Ok(entries);
                 }

@@ -11,8 +11,8 @@
 //! membership or log looked like.
 //!
 //! Files are written under a temporary name, synced, renamed, and the directory synced: a file with its final name is
-//! whole. Neither writing nor reading ever holds a snapshot in memory; reading decodes on a second thread while the first
-//! one reads and checks.
+//! whole. Neither writing nor reading ever holds a snapshot in memory; while one thread reads, checks and decodes, a second
+//! one builds the catalogue.
 
 mod store;
 
@@ -39,7 +39,7 @@ const MAGIC: &[u8; 8] = b"RCSNAP01";
 const CHUNK_BYTES: usize = 128 << 10;
 /// Largest frame that is read; a record is below 1 MiB by the limits of its fields, an event about a definition included.
 const FRAME_BYTES_MAX: u32 = 16 << 20;
-/// Chunks between the thread that reads and the one that decodes.
+/// Decoded chunks between the thread that reads and the one that builds.
 const CHUNKS_AHEAD: usize = 8;
 
 /// SHA-256 over the catalogue records of a snapshot. Equal catalogues have equal digests.
@@ -221,20 +221,20 @@ pub(crate) fn load(path: &Path, check: Check) -> Result<(Header, Catalog, Snapsh
     let mut reader = Reader::open(path, check)?;
     let header = reader.header.clone();
     let (catalog, info) = std::thread::scope(|scope| {
-        let (tx, rx) = sync_channel::<Vec<u8>>(CHUNKS_AHEAD);
-        let decoder = scope.spawn(|| import(path, rx));
+        let (tx, rx) = sync_channel(CHUNKS_AHEAD);
+        let builder = scope.spawn(|| import(path, rx));
         let read = (|| {
             while let Some(chunk) = reader.next_chunk()? {
-                if tx.send(chunk).is_err() {
-                    // The decoder failed, and says why below.
+                if tx.send(decode_chunk(path, &chunk)?).is_err() {
+                    // The builder failed, and says why below.
                     break;
                 }
             }
             Ok::<_, SnapshotError>(())
         })();
         drop(tx);
-        let imported = decoder.join().unwrap_or_else(|_| {
-            Err(SnapshotError::Damaged { path: path.to_owned(), problem: "decoding panicked".to_owned() })
+        let imported = builder.join().unwrap_or_else(|_| {
+            Err(SnapshotError::Damaged { path: path.to_owned(), problem: "building the catalogue panicked".to_owned() })
         });
         read?;
         Ok::<_, SnapshotError>((imported?, reader.info()?))
@@ -247,22 +247,27 @@ pub(crate) fn load(path: &Path, check: Check) -> Result<(Header, Catalog, Snapsh
     Ok((header, catalog, info))
 }
 
-fn import(path: &Path, chunks: Receiver<Vec<u8>>) -> Result<Catalog, SnapshotError> {
-    let mut importer = Importer::default();
-    for chunk in chunks {
-        let mut rest = &chunk[..];
-        while !rest.is_empty() {
-            let (body, after) = split_record(rest).ok_or_else(|| SnapshotError::Damaged {
-                path: path.to_owned(),
-                problem: "a record runs past its chunk".to_owned(),
-            })?;
-            let record =
-                codec::decode_body(body).map_err(|source| SnapshotError::Codec { path: path.to_owned(), source })?;
-            importer.push(record).map_err(|source| SnapshotError::Import { path: path.to_owned(), source })?;
-            rest = after;
-        }
+fn decode_chunk(path: &Path, mut rest: &[u8]) -> Result<Vec<SnapshotRecord>, SnapshotError> {
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let (body, after) = split_record(rest).ok_or_else(|| SnapshotError::Damaged {
+            path: path.to_owned(),
+            problem: "a record runs past its chunk".to_owned(),
+        })?;
+        let record = codec::decode_body(body);
+        records.push(record.map_err(|source| SnapshotError::Codec { path: path.to_owned(), source })?);
+        rest = after;
     }
-    importer.finish().map_err(|source| SnapshotError::Import { path: path.to_owned(), source })
+    Ok(records)
+}
+
+fn import(path: &Path, chunks: Receiver<Vec<SnapshotRecord>>) -> Result<Catalog, SnapshotError> {
+    let failed = |source| SnapshotError::Import { path: path.to_owned(), source };
+    let mut importer = Importer::default();
+    for record in chunks.into_iter().flatten() {
+        importer.push(record).map_err(failed)?;
+    }
+    importer.finish().map_err(failed)
 }
 
 fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

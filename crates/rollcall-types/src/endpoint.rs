@@ -3,10 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use ecow::EcoString;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::name::deserialize_text;
 use crate::{Invalid, Label, Protocol};
 
 /// Most endpoints that one instance may have.
@@ -43,9 +44,9 @@ impl fmt::Display for Port {
 }
 
 /// A host: an IPv4 or IPv6 address without brackets, or a DNS name (RFC 1123 §2.1, plus `_` as service names use it).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Host(Arc<str>);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Host(EcoString);
 
 impl Host {
     /// The text as given.
@@ -64,24 +65,16 @@ impl TryFrom<&str> for Host {
 
     fn try_from(text: &str) -> Result<Self, Invalid> {
         if text.parse::<IpAddr>().is_ok() || is_dns_name(text) {
-            Ok(Self(Arc::from(text)))
+            Ok(Self(EcoString::from(text)))
         } else {
             Err(Invalid::new("be an IP address or a DNS name of at most 253 characters", text))
         }
     }
 }
 
-impl TryFrom<String> for Host {
-    type Error = Invalid;
-
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        Self::try_from(text.as_str())
-    }
-}
-
-impl From<Host> for String {
-    fn from(host: Host) -> Self {
-        host.0.to_string()
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer)
     }
 }
 

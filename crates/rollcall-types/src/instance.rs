@@ -88,7 +88,7 @@ pub enum Lifecycle {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceSpec {
     /// 1 to [`crate::ENDPOINTS_MAX`] endpoints with distinct names; the first is the default one.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Box<[Endpoint]>,
     /// Failure domain within a region.
     pub zone: Option<Label>,
     /// Group of zones.
@@ -104,7 +104,7 @@ pub struct InstanceSpec {
     /// The lease, when the instance keeps itself registered by heartbeats.
     pub lease: Option<LeaseSpec>,
     /// At most [`crate::CHECKS_MAX`] checks with distinct ids.
-    pub checks: Vec<CheckSpec>,
+    pub checks: Box<[CheckSpec]>,
     /// Time in `critical` after which the cluster deregisters the instance; `None` means never.
     pub deregister_after: Option<Millis>,
 }

@@ -5,8 +5,12 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Most entries for which a decoded map makes room before it sees them.
+const CLAIM_MAX: usize = 64;
 
 /// A sorted set without doubles.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -50,7 +54,12 @@ impl<T> Default for SortedSet<T> {
 
 impl<T: Ord> FromIterator<T> for SortedSet<T> {
     fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
-        let mut values: Vec<T> = values.into_iter().collect();
+        Self::from(Vec::from_iter(values))
+    }
+}
+
+impl<T: Ord> From<Vec<T>> for SortedSet<T> {
+    fn from(mut values: Vec<T>) -> Self {
         values.sort();
         values.dedup();
         Self(values.into_boxed_slice())
@@ -80,7 +89,7 @@ impl<T: Serialize> Serialize for SortedSet<T> {
 
 impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for SortedSet<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self::from_iter)
+        Vec::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -128,10 +137,13 @@ impl<K, V> Default for SortedMap<K, V> {
 impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
         let mut entries: Vec<(K, V)> = entries.into_iter().collect();
-        // Stable, and reversed first, so that of equal keys the last one given leads its run.
-        entries.reverse();
-        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-        entries.dedup_by(|(a, _), (b, _)| a == b);
+        // What was encoded from such a map comes in order.
+        if !entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+            // Stable, and reversed first, so that of equal keys the last one given leads its run.
+            entries.reverse();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries.dedup_by(|(a, _), (b, _)| a == b);
+        }
         Self(entries.into_boxed_slice())
     }
 }
@@ -150,7 +162,25 @@ impl<K: Serialize, V: Serialize> Serialize for SortedMap<K, V> {
 
 impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> Deserialize<'de> for SortedMap<K, V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::collections::BTreeMap::deserialize(deserializer).map(Self::from_iter)
+        struct Visitor<K, V>(PhantomData<(K, V)>);
+
+        impl<'de, K: Deserialize<'de> + Ord, V: Deserialize<'de>> de::Visitor<'de> for Visitor<K, V> {
+            type Value = SortedMap<K, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                // The claimed length is not trusted with more than a small allocation.
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(CLAIM_MAX));
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(entries.into_iter().collect())
+            }
+        }
+        deserializer.deserialize_map(Visitor(PhantomData))
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn spec(port: u64) -> InstanceSpec {
         port: Port::try_from(port).unwrap(),
     };
     InstanceSpec {
-        endpoints: vec![endpoint],
+        endpoints: Box::new([endpoint]),
         zone: None,
         region: None,
         version: None,
@@ -46,7 +46,7 @@ pub(crate) fn spec(port: u64) -> InstanceSpec {
         metadata: rollcall_types::Metadata::new(),
         weight: Weight::default(),
         lease: None,
-        checks: Vec::new(),
+        checks: Box::default(),
         deregister_after: None,
     }
 }

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use openraft::storage::IOFlushed;
 use raft_log::codeq::{Decode, Encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{self, Kind};
+use crate::codec::{self, CodecError, Kind};
 use crate::types::{LogId, Payload, TypeConfig, Vote};
 
 /// A value of the log that has a kind of its own.
@@ -28,11 +29,23 @@ impl Recorded for Vote {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Record<T>(pub(crate) T);
 
-/// The payload of an entry with its encoded length, by which caches and messages are bounded.
+/// The payload of an entry, whose encoded length bounds caches and messages.
+///
+/// A record that was read stays encoded until its entry is asked for: opening the log reads all of it, and most entries
+/// are in the snapshot already.
 #[derive(Debug, Clone)]
-pub(crate) struct RecordPayload {
-    pub(crate) value: Payload,
-    pub(crate) encoded_len: u32,
+pub(crate) enum RecordPayload {
+    /// As it was appended.
+    Value(Arc<Appended>),
+    /// As it was read.
+    Encoded(Arc<[u8]>),
+}
+
+/// A payload and its encoded length.
+#[derive(Debug, Clone)]
+pub(crate) struct Appended {
+    value: Payload,
+    encoded_len: u32,
 }
 
 thread_local! {
@@ -55,19 +68,18 @@ fn with_encoded<T: Serialize, R>(kind: Kind, value: &T, use_bytes: impl FnOnce(&
     })
 }
 
-fn write_value<T: Serialize>(kind: Kind, value: &T, writer: &mut impl Write) -> io::Result<usize> {
-    with_encoded(kind, value, |bytes| {
-        // The codec limits a value to 64 MiB.
-        let len = (bytes.len() as u32).encode(&mut *writer)?;
-        writer.write_all(bytes)?;
-        Ok(len + bytes.len())
-    })?
+fn write_bytes(bytes: &[u8], writer: &mut impl Write) -> io::Result<usize> {
+    // The codec limits a value to 64 MiB.
+    let len = (bytes.len() as u32).encode(&mut *writer)?;
+    writer.write_all(bytes)?;
+    Ok(len + bytes.len())
 }
 
-fn read_value<T: DeserializeOwned>(kind: Kind, reader: &mut impl Read) -> io::Result<(T, u32)> {
+/// Reads the bytes that [`write_bytes`] wrote.
+fn read_bytes<R>(reader: &mut impl Read, use_bytes: impl FnOnce(&[u8]) -> Result<R, CodecError>) -> io::Result<R> {
     let len = u32::decode(&mut *reader)?;
     if len as usize > codec::BYTES_MAX {
-        return Err(codec::CodecError::TooLarge(len as usize).into());
+        return Err(CodecError::TooLarge(len as usize).into());
     }
     BUFFER.with_borrow_mut(|buffer| {
         buffer.clear();
@@ -76,39 +88,58 @@ fn read_value<T: DeserializeOwned>(kind: Kind, reader: &mut impl Read) -> io::Re
         if read < len as usize {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the record is cut"));
         }
-        Ok((codec::decode(kind, buffer)?, len))
+        Ok(use_bytes(buffer)?)
     })
 }
 
 impl<T: Recorded> Encode for Record<T> {
     fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
-        write_value(T::KIND, &self.0, &mut writer)
+        with_encoded(T::KIND, &self.0, |bytes| write_bytes(bytes, &mut writer))?
     }
 }
 
 impl<T: Recorded> Decode for Record<T> {
     fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
-        Ok(Self(read_value(T::KIND, &mut reader)?.0))
+        read_bytes(&mut reader, |bytes| codec::decode(T::KIND, bytes)).map(Self)
     }
 }
 
 impl RecordPayload {
     pub(crate) fn new(value: Payload) -> io::Result<Self> {
         let encoded_len = with_encoded(Kind::Payload, &value, |bytes| bytes.len() as u32)?;
-        Ok(Self { value, encoded_len })
+        Ok(Self::Value(Arc::new(Appended { value, encoded_len })))
+    }
+
+    pub(crate) fn encoded_len(&self) -> u64 {
+        match self {
+            Self::Value(appended) => u64::from(appended.encoded_len),
+            Self::Encoded(bytes) => bytes.len() as u64,
+        }
+    }
+
+    pub(crate) fn into_value(self) -> Result<Payload, CodecError> {
+        match self {
+            Self::Value(appended) => Ok(Arc::unwrap_or_clone(appended).value),
+            Self::Encoded(bytes) => codec::decode(Kind::Payload, &bytes),
+        }
     }
 }
 
 impl Encode for RecordPayload {
     fn encode<W: Write>(&self, mut writer: W) -> io::Result<usize> {
-        write_value(Kind::Payload, &self.value, &mut writer)
+        match self {
+            Self::Value(appended) => {
+                with_encoded(Kind::Payload, &appended.value, |bytes| write_bytes(bytes, &mut writer))?
+            }
+            Self::Encoded(bytes) => write_bytes(bytes, &mut writer),
+        }
     }
 }
 
 impl Decode for RecordPayload {
     fn decode<R: Read>(mut reader: R) -> io::Result<Self> {
-        let (value, encoded_len) = read_value(Kind::Payload, &mut reader)?;
-        Ok(Self { value, encoded_len })
+        // What is no payload of this version is refused when the log is opened, not when the entry is asked for.
+        read_bytes(&mut reader, |bytes| codec::body(Kind::Payload, bytes).map(|_| Self::Encoded(bytes.into())))
     }
 }
 
@@ -153,6 +184,6 @@ impl raft_log::Types for LogTypes {
     }
 
     fn payload_size(payload: &Self::LogPayload) -> u64 {
-        u64::from(payload.encoded_len)
+        payload.encoded_len()
     }
 }

@@ -74,6 +74,13 @@ async fn indexes(dir: &Path) -> Result<u64, Error> {
     Ok(entries.len() as u64)
 }
 
+#[tokio::test]
+async fn entries_read_back_after_a_restart_are_those_that_were_appended() {
+    let (dir, ..) = sample(&[10, 2_000]).await;
+    let mut log = LogStore::open(dir.path()).unwrap();
+    assert_eq!(log.try_get_log_entries(..).await.unwrap(), [entry(0, 10), entry(1, 2_000)]);
+}
+
 /// Copies the log with `change` made to its file.
 fn changed(file: &Path, change: impl FnOnce(&mut Vec<u8>)) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
