@@ -157,7 +157,8 @@ impl Core {
             server.borrow_and_update();
             let attempt = match self.leader() {
                 None => None,
-                Some(leader) if leader == self.node => {
+                // Alone, a write is quickest by itself; in company it is cheapest in a batch.
+                Some(leader) if leader == self.node && self.is_lone() => {
                     let write = self.raft.client_write(request.clone_at(now()));
                     match timeout_at(deadline, write).await {
                         Err(_) => return (Err(Error::Timeout { outcome_unknown: true }), true),
@@ -201,6 +202,11 @@ impl Core {
         }
     }
 
+    /// Whether at most one write of a caller here is under way.
+    fn is_lone(&self) -> bool {
+        self.proposals.available_permits() + 1 >= PROPOSALS_MAX
+    }
+
     async fn forward(&self, request: Request) -> Attempt {
         let (reply, answer) = oneshot::channel();
         if self.forwards.send(Forward { request, reply }).await.is_err() {
@@ -219,6 +225,13 @@ impl Core {
         let Ok(_places) = self.proposals.try_acquire_many(count as u32) else {
             return all(ProposeRefusal::Overloaded);
         };
+        self.write_batch(requests).await
+    }
+
+    /// Writes to the log here, as leader.
+    async fn write_batch(&self, requests: Vec<Request>) -> Vec<Result<Outcome, ProposeRefusal>> {
+        let count = requests.len();
+        let all = |refusal| vec![Err(refusal); count];
         let at = now();
         let requests = requests.into_iter().map(|request| Request { at, ..request });
         let Ok(mut results) = self.raft.client_write_many(requests).await else {
@@ -299,9 +312,12 @@ pub(super) async fn forward_all(core: Arc<Core>, mut queue: mpsc::Receiver<Forwa
 impl Core {
     async fn send_batch(&self, requests: Vec<Request>) -> Vec<Attempt> {
         let count = requests.len();
-        let Some(leader) = self.leader().filter(|leader| *leader != self.node) else {
+        let Some(leader) = self.leader() else {
             return vec![Attempt::NotAccepted(NotLeading::NotLeader); count];
         };
+        if leader == self.node {
+            return self.write_batch(requests).await.into_iter().map(Attempt::from).collect();
+        }
         let Some(link) = self.link(leader) else { return vec![Attempt::NotAccepted(NotLeading::NotLeader); count] };
         let request = ControlRequest::Propose(requests);
         let deadline = Instant::now() + FORWARD_TIMEOUT;
