@@ -103,8 +103,8 @@ pub struct Member {
 /// What the failure detector of the answering node measures of a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberGossip {
-    /// Start of its process, in decimal digits (beyond what JSON numbers keep); each start has a greater one.
-    pub generation: String,
+    /// Start of its process; each start has a greater one.
+    pub generation: u64,
     /// Time since its heartbeat advanced or it answered.
     pub silence_ms: u64,
     /// Silence after which it is asked and suspected.
@@ -120,7 +120,7 @@ pub struct MemberGossip {
     /// Nothing it sends reaches the answering node directly, though others hear it.
     pub is_unheard: bool,
     /// Generation of an older process that still runs under this name; one of the two must be stopped or renamed.
-    pub rival_generation: Option<String>,
+    pub rival_generation: Option<u64>,
 }
 
 /// The answer of `GET /v1/cluster/members`.
@@ -142,8 +142,8 @@ pub struct Members {
 pub struct Observer {
     /// Its name.
     pub name: String,
-    /// Start of its process, in decimal digits.
-    pub generation: String,
+    /// Start of its process.
+    pub generation: u64,
     /// Id of the key it seals gossip with; the same on all nodes, unless keys are being changed.
     pub sealing_key: String,
     /// How late it runs. A late node judges nobody.
@@ -154,7 +154,7 @@ pub struct Observer {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub isolated_since: Option<Timestamp>,
     /// Generation of a newer process with its name; then this process is the one to stop or rename.
-    pub outranked_by: Option<String>,
+    pub outranked_by: Option<u64>,
     /// Links that carry nothing in one direction.
     pub link_faults: Vec<LinkFault>,
 }

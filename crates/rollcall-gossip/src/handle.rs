@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rollcall_health::HealthView;
 use rollcall_types::{MonoTime, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::sleep;
@@ -11,6 +12,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::clock::Clock;
+use crate::digests::Digests;
 use crate::error::Error;
 use crate::events::{EVENTS_KEPT, MemberEvent};
 use crate::generation::GenerationFile;
@@ -19,7 +22,7 @@ use crate::membership::{META_KEY, Meta};
 use crate::options::Options;
 use crate::publish::Published;
 use crate::seal::{Seal, Sender};
-use crate::shell::{Clock, Command, Inboxes, Parts, Shared, Shell};
+use crate::shell::{Command, Inboxes, Parts, Shared, Shell};
 use crate::streams::{self, Outbound};
 use crate::transport::Lives;
 use crate::values::{UPDATES_KEPT, Update, Value, Values};
@@ -71,6 +74,8 @@ impl Gossip {
         });
         shared.published.put(META_KEY, &meta.encode());
 
+        let (digests, updates, silence) = (Digests::new(shared.clone()), shared.updates.subscribe(), detector.silence);
+
         let progress = Arc::new(Notify::new());
         let lives = Lives { wire: wire.clone(), gossip_interval, progress: progress.clone() };
         let resolved = Arc::default();
@@ -95,11 +100,12 @@ impl Gossip {
             "it stopped".to_owned()
         });
         let stop = shutdown.clone();
+        keeper.keep("digest", digests.clone().run(updates, gossip_interval, silence));
         keeper.keep_to_the_end("member", async move { shell.run(inboxes, stop).await });
         keeper.tasks.spawn(shutdown.clone().run_until_cancelled_owned(seeds::resolve(seed_rx, resolved)));
 
         info!(node.id = %name, "gossip begins as {name} at {advertised}, generation {generation}, sealing with key {sealing_key}");
-        let inner = Inner { shared, wire, commands, seed_names, configured: seeds, gossip_interval, keeper };
+        let inner = Inner { shared, digests, wire, commands, seed_names, configured: seeds, gossip_interval, keeper };
         Ok(Handle { inner: Arc::new(inner), _stop: Arc::new(shutdown.drop_guard()) })
     }
 }
@@ -153,6 +159,7 @@ impl Keeper {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    digests: Digests,
     wire: Arc<Wire>,
     commands: mpsc::Sender<Command>,
     seed_names: watch::Sender<Vec<String>>,
@@ -174,6 +181,16 @@ impl Handle {
         self.inner.shared.view.load_full()
     }
 
+    /// What all members say of the health of instances: one atomic load.
+    pub fn health(&self) -> Arc<HealthView> {
+        self.inner.digests.view()
+    }
+
+    /// For who observes instances, or wants to be told when [`Self::health`] changes.
+    pub fn digests(&self) -> Digests {
+        self.inner.digests.clone()
+    }
+
     /// The clock of [`MembershipView::taken_at`] and of all readings in it.
     pub fn now(&self) -> MonoTime {
         self.inner.shared.clock.now()
@@ -186,7 +203,8 @@ impl Handle {
     }
 
     /// Publishes `value` under `key`, in place of what was there. Others have it a few gossip rounds later; what is changed
-    /// again before is not sent. It outlives a restart of gossip, and not one of the process.
+    /// again before is not sent. It outlives a restart of gossip, and not one of the process. Keys under `h/` are those of
+    /// [`Digests`].
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::ValueTooLarge`], [`Error::TooMuch`].

@@ -10,6 +10,7 @@
 //!    └── view / events ◄─────── detector ◄── pings, straight ──────┘  gate   nothing is accepted twice, or of another life
 //! key          keyring and rotation              generation     each start of a node is newer than the last, on disk
 //! membership   what a member says of itself      transport      chitchat's socket, one for each of its lives
+//! digests      the health of instances, in and out
 //! ```
 //!
 //! Limits: every member holds the key and could pose as another; what a member publishes is an observation, and decides
@@ -17,7 +18,9 @@
 
 #[cfg(test)]
 mod attacks;
+mod clock;
 mod codec;
+mod digests;
 mod error;
 mod events;
 mod gate;
@@ -41,6 +44,7 @@ mod values;
 mod view;
 mod wire;
 
+pub use digests::{Digests, SILENT_INTERVALS};
 pub use error::Error;
 pub use events::{EVENTS_KEPT, MemberEvent};
 pub use handle::{Gossip, Handle};

@@ -124,6 +124,9 @@ const DROPPED: &str = "rollcall_gossip_dropped_total";
 const ROUNDS: &str = "rollcall_gossip_rounds_total";
 const RESTARTS: &str = "rollcall_gossip_restarts_total";
 const SKIPPED: &str = "rollcall_gossip_values_skipped_total";
+const DIGESTS_REFUSED: &str = "rollcall_gossip_digests_refused_total";
+const DIGESTS_UNPUBLISHED: &str = "rollcall_gossip_digests_unpublished";
+const DIGESTS: &str = "rollcall_gossip_digests";
 const STREAMS: &str = "rollcall_gossip_streams";
 const MEMBERS: &str = "rollcall_gossip_members";
 const SUSPICIONS: &str = "rollcall_gossip_suspicions_total";
@@ -145,6 +148,13 @@ pub fn describe() {
     describe_counter!(ROUNDS, Unit::Count, "Gossip messages that were worked off");
     describe_counter!(RESTARTS, Unit::Count, "Times that the gossip task ended and was started again");
     describe_counter!(SKIPPED, Unit::Count, "Values published by others that do not obey the rules, each change once");
+    describe_counter!(DIGESTS_REFUSED, Unit::Count, "Values in the place of health digests that were not taken, by reason");
+    describe_gauge!(
+        DIGESTS_UNPUBLISHED,
+        Unit::Count,
+        "Health digests of this node that are beyond what a node may publish, so that nobody knows them"
+    );
+    describe_gauge!(DIGESTS, Unit::Count, "Health digests that this node holds from all nodes, removed ones included");
     describe_gauge!(STREAMS, Unit::Count, "Open inbound gossip streams");
     describe_gauge!(MEMBERS, Unit::Count, "Members as this node sees them, by state");
     describe_counter!(SUSPICIONS, Unit::Count, "Members that this node came to suspect");
@@ -194,6 +204,19 @@ pub(crate) fn restarted() {
 
 pub(crate) fn value_skipped() {
     counter!(SKIPPED).increment(1);
+}
+
+/// `reason` is one of a closed set: "no_chunk", or what [`rollcall_health::Refused::reason`] answers.
+pub(crate) fn digest_refused(reason: &'static str) {
+    counter!(DIGESTS_REFUSED, "reason" => reason).increment(1);
+}
+
+pub(crate) fn digests_unpublished(count: usize) {
+    gauge!(DIGESTS_UNPUBLISHED).set(count as f64);
+}
+
+pub(crate) fn digests(count: usize) {
+    gauge!(DIGESTS).set(count as f64);
 }
 
 pub(crate) fn streams(open: usize) {

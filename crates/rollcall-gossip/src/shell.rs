@@ -6,33 +6,37 @@
 //! Time is monotonic throughout; the wall clock is only shown. A process that was paused hands the detector a late tick, and
 //! the detector judges nobody for what it did not hear meanwhile.
 
+mod lives;
+mod observe;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rand::seq::IteratorRandom;
-use rollcall_health::detector::{self, Action, Detector, Event, Evidence, Heard, Message, State, TICK};
+use rollcall_health::detector::{self, Action, Detector, Event, Message, State, TICK};
 use rollcall_types::{MonoTime, NodeName, UnixMillis};
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
+use crate::clock::{Clock, unix_now};
 use crate::error::Error;
-use crate::events::MemberEvent;
+use crate::events::{MemberEvent, log};
 use crate::generation::GenerationFile;
-use crate::membership::{EVIDENCE_KEY, LEFT_KEY, META_KEY, Meta};
+use crate::membership::{EVIDENCE_KEY, LEFT_KEY, Meta};
 use crate::metrics;
 use crate::publish::Published;
-use crate::scan::{Newest, Progress, Scan, fingerprint, scan};
+use crate::scan::Progress;
 use crate::seal::Kind;
 use crate::seeds::Resolved;
 use crate::transport::{Life, Lives};
-use crate::values::{Change, Update, Values, is_public};
-use crate::view::{Member, MembershipView};
+use crate::values::{Update, Values};
+use crate::view::MembershipView;
 use crate::wire::{Notice, Wire};
 
 /// Least time between two readings of chitchat's state. It bounds the cost of a burst, and adds as much to the time that a
@@ -45,9 +49,11 @@ const SEED_INTERVAL: Duration = Duration::from_secs(1);
 const SEEDS_PER_ROUND: usize = 3;
 /// Members told at once of a leave, or asked at once after a life of chitchat began.
 const ROUNDS_AT_ONCE: usize = 8;
-/// Rounds that begin at once when this node came to suspect somebody, or no longer does: each hop of that news that need not
-/// wait for the next round is 100 ms less to a verdict, on average.
-const ROUNDS_WITH_EVIDENCE: usize = 3;
+/// Rounds that begin at once with news: each hop that need not wait for the next round saves half of an interval on average.
+/// Suspicions never wait. Values wait when there was news within [`PUSH_INTERVAL`], so a node that publishes all the time
+/// costs no more than its rounds.
+const ROUNDS_OF_NEWS: usize = 3;
+const PUSH_INTERVAL: Duration = Duration::from_secs(1);
 /// Before chitchat is started again, doubled each time that its life was shorter than [`REVIVE_WAIT_MAX`].
 const REVIVE_WAIT_MIN: Duration = Duration::from_millis(100);
 const REVIVE_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -57,22 +63,6 @@ const SETTLE: Duration = Duration::from_secs(10);
 const OUTBID_INTERVAL: Duration = Duration::from_secs(10);
 /// Time after the last word of a newer process with this name in which it is still shown.
 const OUTRANKED_SHOWN: Duration = Duration::from_secs(30);
-
-/// Readings of the monotonic clock since the start.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    origin: Instant,
-}
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { origin: Instant::now() }
-    }
-
-    pub(crate) fn now(self) -> MonoTime {
-        MonoTime::new(self.origin.elapsed())
-    }
-}
 
 /// What readers and the shell share.
 #[derive(Debug)]
@@ -135,6 +125,8 @@ pub(crate) struct Shell {
     scanned: Instant,
     /// What this node has to tell must not wait for the next round.
     is_urgent: bool,
+    /// When news was last not left to the next round.
+    pushed: Instant,
     /// Of chitchat's state when it was last read.
     fingerprint: u64,
     sequence: u64,
@@ -177,6 +169,7 @@ impl Shell {
             seeds_asked: instant,
             scanned: instant,
             is_urgent: false,
+            pushed: instant,
             fingerprint: 0,
             sequence: 0,
             outranked: None,
@@ -244,111 +237,6 @@ impl Shell {
         self.show();
     }
 
-    /// Reads chitchat's state if it changed. Heartbeats always do; they are read with the next tick.
-    async fn look(&mut self) {
-        self.scanned = Instant::now();
-        let Some(life) = &self.life else { return };
-        let fingerprint = fingerprint(&*life.chitchat.lock().await);
-        if fingerprint != self.fingerprint {
-            self.observe().await;
-        }
-    }
-
-    /// Brings what chitchat knows to the detector, the readers and the wire.
-    async fn observe(&mut self) {
-        self.scanned = Instant::now();
-        let Some(life) = &self.life else { return };
-        let values = self.shared.values.load();
-        let known = |name: &NodeName| self.known.get(name).map(|known| known.progress);
-        let chitchat = life.chitchat.lock().await;
-        self.fingerprint = fingerprint(&chitchat);
-        let Scan { lives, newest } = scan(&chitchat, known, &values);
-        drop(chitchat);
-        for (name, heard) in &lives {
-            let Heard { generation, heartbeat } = *heard;
-            let actions = self.detector.heartbeat(name, generation, heartbeat, self.shared.clock.now());
-            self.perform(actions);
-        }
-        if let Some(rival) = self.rival {
-            let is_remembered = lives.iter().any(|(name, heard)| *name == self.me && heard.generation == rival);
-            self.rival = is_remembered.then_some(rival);
-        }
-        self.follow(newest, &values);
-    }
-
-    /// Takes in the newest life of each member, and lets go of those that gossip forgot.
-    fn follow(&mut self, newest: BTreeMap<NodeName, Newest>, values: &Values) {
-        let mut next: Option<Values> = None;
-        // A new life of chitchat knows nobody and learns anew; what the last one knew is not forgotten for that.
-        let is_settled = self.life_began.elapsed() >= SETTLE;
-        let is_gone = |name: &NodeName| is_settled && !newest.contains_key(name);
-        let forgotten: Vec<_> = self.known.keys().filter(|name| is_gone(name)).cloned().collect();
-        for name in &forgotten {
-            self.known.remove(name);
-            self.detector.forget(name);
-            if let Some(gone) = next.get_or_insert_with(|| values.clone()).0.remove(name) {
-                self.publish_updates(name, gone.generation, gone.vanish());
-            }
-        }
-        let mut has_moved = !forgotten.is_empty();
-        for (name, Newest { address, progress, news }) in newest {
-            let since = self.started;
-            let known = self.known.entry(name.clone()).or_insert_with(|| {
-                has_moved = true;
-                Known { address, progress, meta: None, since, rtt: None }
-            });
-            if !is_settled && progress.is_behind(known.progress) {
-                continue;
-            }
-            has_moved |= known.address != address;
-            known.address = address;
-            known.progress = progress;
-            let Some((all, changes)) = news else { continue };
-            known.meta = match all.get(META_KEY) {
-                Some(text) => Meta::decode(text).map(Arc::new),
-                None => None,
-            };
-            next.get_or_insert_with(|| values.clone()).0.insert(name.clone(), all);
-            self.heed_changes(&name, progress.generation, changes);
-        }
-        if let Some(next) = next {
-            self.shared.values.store(Arc::new(next));
-        }
-        if has_moved {
-            let names = self.known.iter().map(|(name, known)| (known.address, name.clone()));
-            self.wire.set_names(names.collect());
-        }
-    }
-
-    fn heed_changes(&mut self, name: &NodeName, generation: u64, changes: Vec<Change>) {
-        let is_own = *name == self.me;
-        for change in changes.iter().filter(|change| !is_public(&change.key) && !is_own) {
-            let now = self.shared.clock.now();
-            let actions = match (&*change.key, &change.value) {
-                (EVIDENCE_KEY, Some(text)) => match Evidence::decode(text) {
-                    Ok(evidence) => self.detector.evidence(name, &evidence, now),
-                    Err(_) => skip(),
-                },
-                (EVIDENCE_KEY, None) => self.detector.evidence(name, &Evidence::default(), now),
-                (LEFT_KEY, Some(_)) => self.detector.left(name, now),
-                (META_KEY, Some(text)) if Meta::decode(text).is_none() => skip(),
-                (META_KEY | LEFT_KEY, _) => Vec::new(),
-                _ => skip(),
-            };
-            self.perform(actions);
-        }
-        self.publish_updates(name, generation, changes);
-    }
-
-    fn publish_updates(&self, member: &NodeName, generation: u64, changes: Vec<Change>) {
-        for Change { key, version, value } in changes {
-            if is_public(&key) {
-                // Fails when nobody listens.
-                let _ = self.shared.updates.send(Update { member: member.clone(), generation, key, version, value });
-            }
-        }
-    }
-
     /// Does what the detector asks for.
     fn perform(&mut self, actions: Vec<Action>) {
         let mut has_changed = false;
@@ -396,102 +284,6 @@ impl Shell {
         let _ = self.shared.events.send(MemberEvent { sequence: self.sequence, at: unix_now(), event });
     }
 
-    /// Gives readers a new view.
-    fn show(&mut self) {
-        let standing = self.detector.standing();
-        let mut members = BTreeMap::new();
-        for health in self.detector.members() {
-            let known = self.known.get_mut(&health.name);
-            let (address, meta, since) = match known {
-                Some(known) => {
-                    if let Some(rtt) = health.rtt.filter(|rtt| known.rtt.replace(*rtt) != Some(*rtt)) {
-                        metrics::rtt(rtt);
-                    }
-                    if known.since.0 != health.since {
-                        known.since = (health.since, unix_at(health.since, self.shared.clock));
-                    }
-                    (Some(known.address), known.meta.clone(), known.since.1)
-                }
-                None => (None, None, unix_at(health.since, self.shared.clock)),
-            };
-            members.insert(health.name.clone(), Member { address, meta, since, health });
-        }
-        members.insert(self.me.clone(), self.own_row(standing.lateness));
-        for state in [State::Alive, State::Suspect, State::Dead, State::Left] {
-            metrics::members(state, members.values().filter(|member| member.health.state == state).count());
-        }
-        metrics::isolated(standing.isolated_since.is_some());
-        let outranked = self.outranked.filter(|(_, told)| told.elapsed() < OUTRANKED_SHOWN);
-        self.shared.view.store(Arc::new(MembershipView {
-            this: self.me.clone(),
-            generation: self.generation,
-            taken_at: self.shared.clock.now(),
-            members,
-            standing,
-            link_faults: self.detector.link_faults(),
-            outranked_by: outranked.map(|(generation, _)| generation),
-            sealing_key: self.wire.seal.keyring().sealing_key(),
-        }));
-    }
-
-    fn own_row(&self, lateness: detector::Lateness) -> Member {
-        let own = self.known.get(&self.me);
-        let health = detector::Member {
-            name: self.me.clone(),
-            generation: self.generation,
-            heartbeat: 0,
-            state: State::Alive,
-            since: self.started.0,
-            cause: detector::Cause::Discovered,
-            witnesses: Vec::new(),
-            silence: Duration::ZERO,
-            patience: self.patience,
-            rtt: None,
-            lateness,
-            flaps: 0,
-            rival: self.rival,
-            is_unheard: false,
-        };
-        let meta = own.and_then(|own| own.meta.clone());
-        Member { address: Some(self.wire.seal.sender().address), meta, since: self.started.1, health }
-    }
-
-    async fn heed(&mut self, notice: Notice) {
-        match notice {
-            Notice::Proven(address) => {
-                if let Some(life) = &self.life {
-                    life.gossip(address);
-                }
-            }
-            Notice::Outranked { newest, is_gone } if newest > self.generation => {
-                let is_news = self
-                    .outranked
-                    .is_none_or(|(generation, told)| generation != newest || told.elapsed() >= OUTRANKED_SHOWN);
-                self.outranked = Some((newest, Instant::now()));
-                let may_outbid = self.outbid.is_none_or(|at| at.elapsed() >= OUTBID_INTERVAL);
-                if is_gone && may_outbid {
-                    warn!(
-                        "the others remember a newer life of this node that is gone (generation {newest}, this one is {}); \
-                         taking a newer generation",
-                        self.generation
-                    );
-                    self.outbid = Some(Instant::now());
-                    if let Some(life) = self.life.take() {
-                        life.end().await;
-                    }
-                    self.revive(newest).await;
-                } else if is_news {
-                    error!(
-                        "another process has this node's name '{}' and is newer (generation {newest}, this one is {}): the \
-                         others refuse this one; stop one of them, or give it a name of its own",
-                        self.me, self.generation
-                    );
-                }
-            }
-            Notice::Outranked { .. } => {}
-        }
-    }
-
     /// Gossips with seeds that are no living member: with some at once while nobody is known, now and then later, which heals
     /// a split in which each side forgot the other.
     fn ask_seeds(&mut self) {
@@ -528,8 +320,9 @@ impl Shell {
             }
         }
         drop(chitchat);
-        if std::mem::take(&mut self.is_urgent) {
-            self.gossip_with_some(ROUNDS_WITH_EVIDENCE);
+        if std::mem::take(&mut self.is_urgent) || self.pushed.elapsed() >= PUSH_INTERVAL {
+            self.pushed = Instant::now();
+            self.gossip_with_some(ROUNDS_OF_NEWS);
         }
     }
 
@@ -550,93 +343,5 @@ impl Shell {
         for address in others.sample(&mut rand::rng(), rounds) {
             life.gossip(address);
         }
-    }
-
-    async fn begin_life(&mut self) -> anyhow::Result<()> {
-        let life = self.lives.begin(self.shared.published.take_all()).await?;
-        self.ended = Box::pin(life.ended());
-        self.life = Some(life);
-        self.life_began = Instant::now();
-        self.revive_at = None;
-        self.gossip_with_some(ROUNDS_AT_ONCE);
-        Ok(())
-    }
-
-    /// The present life ended by itself.
-    fn mourn(&mut self, reason: &str) {
-        self.life = None;
-        self.ended = Box::pin(std::future::pending());
-        metrics::restarted();
-        let was_short = self.life_began.elapsed() < REVIVE_WAIT_MAX;
-        self.revive_wait = if was_short { (self.revive_wait * 2).min(REVIVE_WAIT_MAX) } else { REVIVE_WAIT_MIN };
-        self.revive_at = Some(Instant::now() + self.revive_wait);
-        error!(error = reason, "gossip ended, which is a defect: {reason}; it begins again in {:?}", self.revive_wait);
-    }
-
-    /// Begins the next life, under a generation above `floor`.
-    async fn revive(&mut self, floor: u64) {
-        let generations = self.generations.clone();
-        let floor = floor.max(self.generation);
-        let taken = tokio::task::spawn_blocking(move || generations.take(floor)).await;
-        let begun = match taken {
-            Ok(Ok(generation)) => {
-                self.generation = generation;
-                self.wire.seal.set_generation(generation);
-                self.detector.renew(generation);
-                self.rival = None;
-                self.begin_life().await
-            }
-            Ok(Err(error)) => Err(error.into()),
-            Err(panic) => Err(panic.into()),
-        };
-        match begun {
-            Ok(()) => info!("gossip goes on with generation {}", self.generation),
-            Err(error) => {
-                self.revive_wait = (self.revive_wait * 2).min(REVIVE_WAIT_MAX);
-                self.revive_at = Some(Instant::now() + self.revive_wait);
-                error!(error = %error, "gossip cannot begin again: {error:#}; next attempt in {:?}", self.revive_wait);
-            }
-        }
-    }
-}
-
-/// A value of this crate's own that makes no sense to it.
-fn skip() -> Vec<Action> {
-    metrics::value_skipped();
-    Vec::new()
-}
-
-fn unix_now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The wall-clock time of a reading, as seen from now.
-fn unix_at(reading: MonoTime, clock: Clock) -> UnixMillis {
-    let ago = clock.now().since(reading).as_millis();
-    UnixMillis::new(unix_now().get().saturating_sub(u64::try_from(ago).unwrap_or(u64::MAX)))
-}
-
-fn log(event: &Event, me: &NodeName) {
-    match event {
-        Event::Changed { member, from: None, to, .. } => info!(peer.id = %member, "node {member} is {to}"),
-        Event::Changed { member, from: Some(from), to, cause, .. } => {
-            info!(peer.id = %member, %from, %to, "node {member} went from {from} to {to}: {}", cause.phrase());
-        }
-        Event::Stalled { late } => warn!("this process was not run for {late:?}; it judges no other node for a while"),
-        Event::Isolated => warn!("more than half of the nodes fell silent at once: this node seems to be cut off"),
-        Event::Reconnected => info!("this node hears the others again"),
-        Event::LinkFault(link) => {
-            warn!("nothing that node {} sends reaches node {}, though others hear it", link.from, link.to);
-        }
-        Event::LinkRepaired(link) => info!("node {} hears node {} again", link.to, link.from),
-        Event::Accused { by } => warn!(peer.id = %by, "node {by} does not hear this node"),
-        Event::NameShared { member, older, newer } if member == me => warn!(
-            "two processes use this node's name '{member}': generations {older} and {newer}; the newer is the member"
-        ),
-        Event::NameShared { member, older, newer } => warn!(
-            peer.id = %member,
-            "two processes use the name '{member}': generations {older} and {newer}; the newer is the member"
-        ),
     }
 }

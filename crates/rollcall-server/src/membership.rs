@@ -90,12 +90,12 @@ impl Membership<'_> {
         });
         Observer {
             name: self.gossip.this.to_string(),
-            generation: self.gossip.generation.to_string(),
+            generation: self.gossip.generation,
             sealing_key: self.gossip.sealing_key.to_string(),
             lateness: wire_lateness(standing.lateness),
             stalls: standing.stalls,
             isolated_since,
-            outranked_by: self.gossip.outranked_by.map(|generation| generation.to_string()),
+            outranked_by: self.gossip.outranked_by,
             link_faults: self.gossip.link_faults.iter().map(wire_fault).collect(),
         }
     }
@@ -135,7 +135,7 @@ fn observed(mut member: api::Member, heard: &Member) -> api::Member {
     member.since = Some(heard.since.into());
     member.cause = health.cause.phrase().to_owned();
     member.gossip = Some(api::MemberGossip {
-        generation: health.generation.to_string(),
+        generation: health.generation,
         silence_ms: millis(health.silence),
         patience_ms: millis(health.patience),
         rtt_us: health.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
@@ -143,7 +143,7 @@ fn observed(mut member: api::Member, heard: &Member) -> api::Member {
         witnesses: health.witnesses.iter().map(ToString::to_string).collect(),
         flaps: health.flaps,
         is_unheard: health.is_unheard,
-        rival_generation: health.rival.map(|generation| generation.to_string()),
+        rival_generation: health.rival,
     });
     member
 }

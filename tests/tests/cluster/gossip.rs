@@ -72,8 +72,7 @@ async fn changes_until(events: &mut Watcher, name: &str, last: &str) -> Vec<(Str
 }
 
 fn generation(member: &Value) -> u64 {
-    let text = member["gossip"]["generation"].as_str().expect("a member that is heard has a generation");
-    text.parse().expect("a generation is a number")
+    member["gossip"]["generation"].as_u64().expect("a member that is heard has a generation")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -206,7 +206,7 @@ fn remarks(members: &Members) -> Vec<String> {
         if !gossip.witnesses.is_empty() {
             lines.push(format!("{} is suspected by {}", member.name, gossip.witnesses.join(", ")));
         }
-        if let Some(rival) = &gossip.rival_generation {
+        if let Some(rival) = gossip.rival_generation {
             lines.push(format!(
                 "two processes are called {}: generation {} is the member; stop the one of generation {rival}, or rename it",
                 member.name, gossip.generation
@@ -220,7 +220,7 @@ fn remarks(members: &Members) -> Vec<String> {
     if let Some(since) = observer.isolated_since {
         lines.push(format!("{} takes itself for cut off since {since}: ask another node", observer.name));
     }
-    if let Some(newer) = &observer.outranked_by {
+    if let Some(newer) = observer.outranked_by {
         lines.push(format!("{} is outranked by another process with its name, of generation {newer}", observer.name));
     }
     lines
@@ -240,14 +240,14 @@ mod tests {
         };
         let mut suspect = member("far-away", Some(101), "learner", "suspect");
         suspect["gossip"] = json!({
-            "generation": "9", "silence_ms": 1201, "patience_ms": 1000, "rtt_us": 1400, "lateness": "on_time",
-            "witnesses": ["node-1", "node-2"], "flaps": 0, "is_unheard": false, "rival_generation": "7"
+            "generation": 9, "silence_ms": 1201, "patience_ms": 1000, "rtt_us": 1400, "lateness": "on_time",
+            "witnesses": ["node-1", "node-2"], "flaps": 0, "is_unheard": false, "rival_generation": 7
         });
         serde_json::from_value(json!({
             "items": [suspect, member("node-1", Some(1), "leader", "alive"), member("old", None, "unknown", "alive")],
             "revision": 4, "next_cursor": null,
             "observer": {
-                "name": "node-1", "generation": "3", "sealing_key": "00c0ffee", "lateness": "on_time", "stalls": 0,
+                "name": "node-1", "generation": 3, "sealing_key": "00c0ffee", "lateness": "on_time", "stalls": 0,
                 "isolated_since": null, "outranked_by": null, "link_faults": [{ "from": "node-2", "to": "node-1" }]
             }
         }))
