@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     config.validate()?;
     let metrics = telemetry::install()?;
     let name = config.name.clone().unwrap_or_else(host_name);
+    [&config.secret_file, &config.gossip_key_file].into_iter().flatten().for_each(|path| warn_if_open_to_others(path));
     let listener = bind("http", config.http).await?;
     let peers = bind("peer", config.peer).await?;
     let gossip_parts = gossip::prepare(&config).await?;
@@ -194,6 +196,14 @@ fn host_name() -> NodeName {
 }
 
 /// Every connection is a file descriptor, and the usual soft limit (1024) is far below the node's caps.
+/// Says when others than the owner may read a file with a secret.
+fn warn_if_open_to_others(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        warn!("{} holds a secret and has mode {:o}: chmod 600 keeps others from it", path.display(), mode & 0o777);
+    }
+}
+
 /// Raises the limit of open files as far as this process may; the limit then, `None` when there is none.
 fn raise_descriptor_limit() -> Option<u64> {
     let before = getrlimit(Resource::Nofile);

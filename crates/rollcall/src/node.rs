@@ -17,7 +17,7 @@ use crate::terminal::ColorWhen;
 const NOT_CONFIGURATION: [&str; 6] =
     ["ROLLCALL_SERVER", "ROLLCALL_OUTPUT", "ROLLCALL_ACTOR", "ROLLCALL_CONFIG", "ROLLCALL_LOG", "ROLLCALL_LOG_FORMAT"];
 /// What is logged when nobody says: role, membership and status transitions, without the chatter of libraries.
-const LOG_DEFAULT: &str = "info,openraft=error,raft_log=warn,hyper=warn";
+const LOG_DEFAULT: &str = "info,openraft=error,raft_log=warn,hyper=warn,chitchat=error";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
