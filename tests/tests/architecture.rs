@@ -20,7 +20,7 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("rollcall-server", &["rollcall-types", "rollcall-catalog", "rollcall-api", "rollcall-raft", "rollcall-gossip"]),
     ("rollcall", &["rollcall-types", "rollcall-api", "rollcall-server"]),
     ("rollcall-tests", &["rollcall-types", "rollcall-health", "rollcall-api"]),
-    ("rollcall-bench", &["rollcall-types", "rollcall-api", "rollcall-tests"]),
+    ("rollcall-bench", &["rollcall-types", "rollcall-health", "rollcall-gossip", "rollcall-api", "rollcall-tests"]),
 ];
 
 /// Crates without async, I/O, threads, clocks or randomness of their own.

@@ -202,6 +202,8 @@ pub struct MemberChange {
 pub enum MemberChangeKind {
     /// A member went from one state to another.
     State,
+    /// A process that is no member fell silent long ago, and is in the table no longer.
+    Forgotten,
     /// The answering node was not run for a while, and abstains from judging.
     Stalled,
     /// The answering node hears less than half of the members, and takes itself for cut off.

@@ -25,6 +25,7 @@ pub(crate) fn log(event: &Event, me: &NodeName) {
         Event::Changed { member, from: Some(from), to, cause, .. } => {
             info!(peer.id = %member, %from, %to, "node {member} went from {from} to {to}: {}", cause.phrase());
         }
+        Event::Forgotten { member } => info!(peer.id = %member, "node {member} is forgotten"),
         Event::Stalled { late } => warn!("this process was not run for {late:?}; it judges no other node for a while"),
         Event::Isolated => warn!("more than half of the nodes fell silent at once: this node seems to be cut off"),
         Event::Reconnected => info!("this node hears the others again"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rollcall_health::HealthView;
+use rollcall_health::detector::MEMBERS_MAX;
 use rollcall_types::{MonoTime, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::sleep;
@@ -22,7 +23,7 @@ use crate::membership::{META_KEY, Meta};
 use crate::options::Options;
 use crate::publish::Published;
 use crate::seal::{Seal, Sender};
-use crate::shell::{Command, Inboxes, Parts, Shared, Shell};
+use crate::shell::{Chosen, Command, Inboxes, Parts, Shared, Shell};
 use crate::streams::{self, Outbound};
 use crate::transport::Lives;
 use crate::values::{UPDATES_KEPT, Update, Value, Values};
@@ -79,8 +80,10 @@ impl Gossip {
         let progress = Arc::new(Notify::new());
         let lives = Lives { wire: wire.clone(), gossip_interval, progress: progress.clone() };
         let resolved = Arc::default();
+        let chosen = Arc::new(Chosen { members: ArcSwap::default(), meta: ArcSwap::from_pointee(meta) });
         let parts = Parts {
             shared: shared.clone(),
+            chosen: chosen.clone(),
             wire: wire.clone(),
             lives,
             generations,
@@ -105,7 +108,8 @@ impl Gossip {
         keeper.tasks.spawn(shutdown.clone().run_until_cancelled_owned(seeds::resolve(seed_rx, resolved)));
 
         info!(node.id = %name, "gossip begins as {name} at {advertised}, generation {generation}, sealing with key {sealing_key}");
-        let inner = Inner { shared, digests, wire, commands, seed_names, configured: seeds, gossip_interval, keeper };
+        let inner =
+            Inner { shared, chosen, digests, wire, commands, seed_names, configured: seeds, gossip_interval, keeper };
         Ok(Handle { inner: Arc::new(inner), _stop: Arc::new(shutdown.drop_guard()) })
     }
 }
@@ -159,6 +163,7 @@ impl Keeper {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    chosen: Arc<Chosen>,
     digests: Digests,
     wire: Arc<Wire>,
     commands: mpsc::Sender<Command>,
@@ -196,7 +201,7 @@ impl Handle {
         self.inner.shared.clock.now()
     }
 
-    /// What changes among the members from now on. A receiver that falls [`EVENTS_KEPT`] behind loses the oldest and is told
+    /// What changes among the members from now on; [`Self::view`] holds it already. A receiver that falls [`EVENTS_KEPT`] behind loses the oldest and is told
     /// how many; it then reads [`Self::view`].
     pub fn events(&self) -> broadcast::Receiver<MemberEvent> {
         self.inner.shared.events.subscribe()
@@ -220,7 +225,7 @@ impl Handle {
     }
 
     /// What members publish under keys that begin with `prefix`, this node included, by member and key. Members that are
-    /// dead or left are among them until gossip forgets them, about 10 minutes later: [`Self::view`] tells.
+    /// dead or left are among them until gossip forgets their values, about 10 minutes later: [`Self::view`] tells.
     pub fn values(&self, prefix: &str) -> Vec<Value> {
         self.inner.shared.values.load().with_prefix(prefix)
     }
@@ -240,8 +245,18 @@ impl Handle {
         if let Some(problem) = meta.problem() {
             return Err(Error::Options(problem));
         }
+        self.inner.chosen.meta.store(Arc::new(meta.clone()));
         self.inner.shared.published.put(META_KEY, &meta.encode());
         Ok(())
+    }
+
+    /// Whom the caller holds as members, in place of whom it held before: the members that Raft knows. They stay in
+    /// [`Self::view`] once they were seen, with the state, the cause and the time that they had, however long they are silent.
+    /// Others are forgotten about 10 minutes after they fell silent, and so are those that are no longer held; each time an
+    /// [`Event::Forgotten`](crate::Event::Forgotten) says so. Of more than [`MEMBERS_MAX`], the first are held.
+    pub fn set_members(&self, names: impl IntoIterator<Item = NodeName>) {
+        let members: BTreeSet<_> = names.into_iter().take(MEMBERS_MAX).collect();
+        self.inner.chosen.members.store(Arc::new(members));
     }
 
     /// Where to look for members beside the configured seeds, `host:port`, in place of what was set before: the gossip

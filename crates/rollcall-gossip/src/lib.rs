@@ -30,6 +30,7 @@ mod key;
 mod membership;
 mod metrics;
 mod options;
+mod places;
 mod publish;
 mod rejections;
 mod replay;

@@ -132,6 +132,7 @@ const MEMBERS: &str = "rollcall_gossip_members";
 const SUSPICIONS: &str = "rollcall_gossip_suspicions_total";
 const REFUTATIONS: &str = "rollcall_gossip_refutations_total";
 const DEATHS: &str = "rollcall_gossip_deaths_total";
+const ACCUSATIONS: &str = "rollcall_gossip_accusations_total";
 const FALSE_DEATHS: &str = "rollcall_gossip_false_deaths_total";
 const ISOLATED: &str = "rollcall_gossip_isolated";
 const STALL_SECONDS: &str = "rollcall_gossip_stall_duration_seconds";
@@ -148,7 +149,11 @@ pub fn describe() {
     describe_counter!(ROUNDS, Unit::Count, "Gossip messages that were worked off");
     describe_counter!(RESTARTS, Unit::Count, "Times that the gossip task ended and was started again");
     describe_counter!(SKIPPED, Unit::Count, "Values published by others that do not obey the rules, each change once");
-    describe_counter!(DIGESTS_REFUSED, Unit::Count, "Values in the place of health digests that were not taken, by reason");
+    describe_counter!(
+        DIGESTS_REFUSED,
+        Unit::Count,
+        "Values in the place of health digests that were not taken, by reason"
+    );
     describe_gauge!(
         DIGESTS_UNPUBLISHED,
         Unit::Count,
@@ -160,11 +165,13 @@ pub fn describe() {
     describe_counter!(SUSPICIONS, Unit::Count, "Members that this node came to suspect");
     describe_counter!(REFUTATIONS, Unit::Count, "Suspected or dead members that showed that they live");
     describe_counter!(DEATHS, Unit::Count, "Members that this node came to hold dead");
+    describe_counter!(ACCUSATIONS, Unit::Count, "Times that another member suspected this node, which lives");
     describe_counter!(
         FALSE_DEATHS,
         Unit::Count,
-        "Times that another member suspected this living node or held it dead"
+        "Times that another member held this node dead, which lives, and told it so when it heard it again"
     );
+    counter!(ACCUSATIONS).increment(0);
     describe_gauge!(ISOLATED, Unit::Count, "1 while more than half of the members are silent at once, else 0");
     describe_histogram!(STALL_SECONDS, Unit::Seconds, "Time during which this process was not run though it was due");
     describe_histogram!(RTT_SECONDS, Unit::Seconds, "Smoothed round-trip times to the other members");
@@ -237,7 +244,12 @@ pub(crate) fn became(from: Option<State>, to: State) {
 }
 
 pub(crate) fn accused() {
-    counter!(FALSE_DEATHS).increment(1);
+    counter!(ACCUSATIONS).increment(1);
+}
+
+/// `count` is that since the start.
+pub(crate) fn false_deaths(count: u64) {
+    counter!(FALSE_DEATHS).absolute(count);
 }
 
 pub(crate) fn isolated(is_isolated: bool) {

@@ -1,8 +1,10 @@
 //! Each counter once: the window that tells a replayed message from a delayed one (RFC 6479, without shifting bits).
 
-/// Counters behind the highest one that may still come. A member sends about 50 messages a second to all others together, so
-/// it is 20 s of delay; a replay older than that is refused for its age alone.
-const WINDOW: u64 = 1_024;
+/// Counters behind the highest one that may still come; a message older than that is refused for its age alone. One counter
+/// serves a member's messages to all others: at 100 nodes its pings may reach 80 a second and its answers as many, with
+/// gossip about 200, so this is 20 s of delay. A frame waits longest: it is sealed when it is queued, and then there are up
+/// to 2 s to connect, and 5 s to write a frame that is ahead of it.
+const WINDOW: u64 = 4_096;
 const WORD_BITS: u64 = 64;
 /// One word more than the window needs, since the newest word fills while the oldest is still in use.
 const WORDS: usize = (WINDOW / WORD_BITS) as usize + 1;
@@ -71,6 +73,13 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_waited_while_a_busy_member_sent_for_ten_seconds_is_let_in() {
+        let mut window = Window::after(1);
+        assert!((3..10 * 200).all(|counter| window.accept(counter)));
+        assert!(window.accept(2));
+    }
+
+    #[test]
     fn a_leap_forgets_nothing_that_matters() {
         let mut window = Window::after(1);
         assert!(window.accept(10));
@@ -85,7 +94,7 @@ mod tests {
         let (mut model, mut highest, mut random) = (BTreeSet::from([0]), 0_u64, 1_u64);
         for _ in 0..50_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let counter = (highest + 40).saturating_sub(random >> 33 & 0x7FF);
+            let counter = (highest + 40).saturating_sub(random >> 33 & 0x1FFF);
             let expected = counter + WINDOW > highest.max(counter) && model.insert(counter);
             highest = highest.max(counter);
             assert_eq!(window.accept(counter), expected, "counter {counter}, highest {highest}");

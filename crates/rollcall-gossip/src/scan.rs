@@ -15,9 +15,9 @@ use crate::values::{Change, MemberValues, Values};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) generation: u64,
-    max_version: u64,
+    pub(crate) max_version: u64,
     /// Rises when chitchat starts the state anew, even if its versions do not.
-    last_gc_version: u64,
+    pub(crate) last_gc_version: u64,
 }
 
 impl Progress {

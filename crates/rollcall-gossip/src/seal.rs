@@ -25,7 +25,7 @@
 //!
 //! Limits: every member knows the key, so a member can pose as another; there is no forward secrecy: who records traffic
 //! and later learns a key reads what was sealed with it. Receivers are not named, so an authentic message can be delivered
-//! to another member than it was sent to, once; every payload is safe to be delivered so.
+//! to another member than it was sent to, once; every payload is safe to be delivered so, and a challenge names whom it asks.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -8,6 +8,8 @@
 
 mod lives;
 mod observe;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -75,6 +77,15 @@ pub(crate) struct Shared {
     pub(crate) published: Published,
 }
 
+/// What the caller chose and may change at any time.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    /// Whom the caller holds as members, at most [`MEMBERS_MAX`](detector::MEMBERS_MAX): they are never forgotten.
+    pub(crate) members: ArcSwap<BTreeSet<NodeName>>,
+    /// What this node says of itself.
+    pub(crate) meta: ArcSwap<Meta>,
+}
+
 /// What a caller asks of the shell.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -94,7 +105,10 @@ pub(crate) struct Inboxes {
 #[derive(Debug)]
 struct Known {
     address: SocketAddr,
-    progress: Progress,
+    /// How far its values were read; `None` when gossip knows them no longer.
+    progress: Option<Progress>,
+    /// The caller holds it as a member, or did so once.
+    was_member: bool,
     meta: Option<Arc<Meta>>,
     /// Since when it is in its state, by both clocks.
     since: (MonoTime, UnixMillis),
@@ -106,6 +120,7 @@ type Ended = Pin<Box<dyn Future<Output = String> + Send>>;
 
 pub(crate) struct Shell {
     shared: Arc<Shared>,
+    chosen: Arc<Chosen>,
     wire: Arc<Wire>,
     lives: Lives,
     generations: Arc<GenerationFile>,
@@ -125,6 +140,8 @@ pub(crate) struct Shell {
     scanned: Instant,
     /// What this node has to tell must not wait for the next round.
     is_urgent: bool,
+    /// Events that the view does not show yet.
+    untold: Vec<Event>,
     /// When news was last not left to the next round.
     pushed: Instant,
     /// Of chitchat's state when it was last read.
@@ -140,6 +157,7 @@ pub(crate) struct Shell {
 /// What the shell is made of.
 pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
+    pub(crate) chosen: Arc<Chosen>,
     pub(crate) wire: Arc<Wire>,
     pub(crate) lives: Lives,
     pub(crate) generations: Arc<GenerationFile>,
@@ -150,7 +168,7 @@ pub(crate) struct Parts {
 impl Shell {
     /// Begins the first life.
     pub(crate) async fn start(parts: Parts) -> Result<Self, Error> {
-        let Parts { shared, wire, lives, generations, seeds, detector: options } = parts;
+        let Parts { shared, chosen, wire, lives, generations, seeds, detector: options } = parts;
         let sender = wire.seal.sender();
         let (me, generation) = (sender.name.clone(), sender.generation);
         let (now, instant) = (shared.clock.now(), Instant::now());
@@ -169,6 +187,7 @@ impl Shell {
             seeds_asked: instant,
             scanned: instant,
             is_urgent: false,
+            untold: Vec::new(),
             pushed: instant,
             fingerprint: 0,
             sequence: 0,
@@ -176,6 +195,7 @@ impl Shell {
             rival: None,
             outbid: None,
             shared,
+            chosen,
             wire,
             lives,
             generations,
@@ -219,6 +239,9 @@ impl Shell {
                     self.revive(0).await;
                 }
             }
+            if !self.untold.is_empty() {
+                self.show();
+            }
         }
         if let Some(life) = self.life.take() {
             life.end().await;
@@ -237,9 +260,8 @@ impl Shell {
         self.show();
     }
 
-    /// Does what the detector asks for.
+    /// Does what the detector asks for. Events wait for [`Self::show`].
     fn perform(&mut self, actions: Vec<Action>) {
-        let mut has_changed = false;
         for action in actions {
             match action {
                 Action::Send { to, message } => {
@@ -257,13 +279,14 @@ impl Shell {
                     }
                 }
                 Action::Event(event) => {
-                    self.note(event);
-                    has_changed = true;
+                    if let Event::NameShared { member, older, newer } = &event
+                        && (member, newer) == (&self.me, &self.generation)
+                    {
+                        self.rival = Some(*older);
+                    }
+                    self.untold.push(event);
                 }
             }
-        }
-        if has_changed {
-            self.show();
         }
     }
 
@@ -273,9 +296,6 @@ impl Shell {
             Event::Changed { from, to, .. } => metrics::became(*from, *to),
             Event::Accused { .. } => metrics::accused(),
             Event::Stalled { late } => metrics::stalled(*late),
-            Event::NameShared { member, older, newer } if *member == self.me && *newer == self.generation => {
-                self.rival = Some(*older);
-            }
             _ => {}
         }
         log(&event, &self.me);

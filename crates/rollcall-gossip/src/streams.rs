@@ -2,36 +2,31 @@
 //! only. An answer that does not fit either goes over a connection of its receiver's own.
 //!
 //! A frame is a length (u32, big-endian) and a sealed message; the seal is the same as for datagrams and needs no handshake.
-//! Until one of its frames has been accepted, a connection has little time and shares few places with others from the same
-//! address; a frame that is not authentic closes it.
+//! Until one of its frames has been accepted, a connection has little time, and its place goes to who comes later
+//! ([`crate::places`]); a frame that is not authentic closes it.
 //!
 //! Gossip is worth less the older it is, so a queue that is full drops its oldest frame, and a peer that cannot be reached
 //! loses them all: gossip repeats what is still true.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::metrics::{self, Queue, Rejection, Way};
+use crate::places::{Place, Places};
 use crate::seal::{FRAME_BYTES_MAX, SEALED_BYTES_MIN};
 use crate::wire::Wire;
 
-/// Inbound connections at once. Further ones are closed as they come.
-const CONNECTIONS_MAX: usize = 512;
-/// Inbound connections that proved nothing yet, all together and from one address. Nodes that share one address, behind a
-/// translator or on one machine, share its places; each needs one for a moment only.
-const UNPROVEN_MAX: usize = 128;
-const UNPROVEN_PER_ADDRESS_MAX: usize = 32;
 /// Time in which a connection must bring a frame that is accepted.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(3);
 /// Silence after which either side closes a connection, the sender first.
@@ -75,12 +70,8 @@ impl Outbound {
                 metrics::dropped(Queue::Stream);
                 return;
             }
-            peers.insert(to, Waiting::default());
-            let (outbound, shutdown) = (self.clone(), self.shutdown.clone());
-            self.tasks.spawn(async move {
-                shutdown.run_until_cancelled(outbound.serve(to)).await;
-                outbound.lock().remove(&to);
-            });
+            let outbound = self.clone();
+            self.tasks.spawn(async move { outbound.serve(to).await });
         }
         let waiting = peers.entry(to).or_default();
         if waiting.frames.len() >= QUEUE_FRAMES_MAX {
@@ -95,15 +86,34 @@ impl Outbound {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects and writes until there was nothing to write for a while, or the connection breaks.
+    /// Serves a peer until nothing waits for it, or the connection breaks.
     async fn serve(&self, to: SocketAddr) {
-        if let Err(error) = self.write_frames(to).await {
-            debug!(error = %error, "the gossip stream to {to} ended: {error}");
-            let lost = self.lock().remove(&to).map_or(0, |waiting| waiting.frames.len());
-            (0..lost).for_each(|_| metrics::dropped(Queue::Stream));
+        loop {
+            let ended = self.shutdown.run_until_cancelled(self.write_frames(to)).await;
+            if let Some(Err(error)) = &ended {
+                debug!(error = %error, "the gossip stream to {to} ended: {error}");
+            }
+            if self.retire(to, matches!(ended, Some(Ok(())))) {
+                return;
+            }
         }
     }
 
+    /// Takes the peer out of the map, with what waits for it, unless its connection was only idle and something came since.
+    /// Nothing else takes a peer out, and it is decided under the lock under which [`Self::send`] finds it, so that what is
+    /// in the map has a task. Answers whether that task is to end.
+    fn retire(&self, to: SocketAddr, was_idle: bool) -> bool {
+        let mut peers = self.lock();
+        let waiting = peers.get(&to).map_or(0, |waiting| waiting.frames.len());
+        if was_idle && waiting > 0 {
+            return false;
+        }
+        peers.remove(&to);
+        (0..waiting).for_each(|_| metrics::dropped(Queue::Stream));
+        true
+    }
+
+    /// Connects and writes until there was nothing to write for a while, or the connection breaks.
     async fn write_frames(&self, to: SocketAddr) -> io::Result<()> {
         let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await;
         let mut stream = connected.map_err(|_| io::ErrorKind::TimedOut)??;
@@ -120,13 +130,7 @@ impl Outbound {
                 () = wake.notified() => {}
                 // The peer says nothing on this connection but its end.
                 end = stream.read_u8() => return end.and(Err(io::ErrorKind::InvalidData.into())),
-                () = sleep(SENDER_IDLE_TIMEOUT) => {
-                    let mut peers = self.lock();
-                    if peers.get(&to).is_none_or(|waiting| waiting.frames.is_empty()) {
-                        peers.remove(&to);
-                        return Ok(());
-                    }
-                }
+                () = sleep(SENDER_IDLE_TIMEOUT) => return Ok(()),
             }
         }
     }
@@ -143,61 +147,20 @@ async fn write_frame(stream: &mut TcpStream, frame: &[u8]) -> io::Result<()> {
     stream.write_all(&bytes).await
 }
 
-/// The places of connections that proved nothing yet.
-#[derive(Debug)]
-struct Unproven {
-    all: Arc<Semaphore>,
-    by_address: Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-/// One such place; dropping it gives it back.
-struct Place {
-    unproven: Arc<Unproven>,
-    address: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Unproven {
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let place = self.all.clone().try_acquire_owned().ok()?;
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = by_address.entry(address).or_default();
-        if *taken >= UNPROVEN_PER_ADDRESS_MAX {
-            return None;
-        }
-        *taken += 1;
-        Some(Place { unproven: self.clone(), address, _place: place })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut by_address = self.unproven.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(taken) = by_address.get_mut(&self.address) {
-            *taken -= 1;
-            if *taken == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// Accepts connections until the node shuts down.
 pub(crate) async fn accept(listener: TcpListener, wire: Arc<Wire>, tasks: TaskTracker, shutdown: CancellationToken) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let unproven = Arc::new(Unproven { all: Arc::new(Semaphore::new(UNPROVEN_MAX)), by_address: Mutex::default() });
+    let places = Arc::new(Places::default());
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Some(place) = places.clone().try_acquire_owned().ok().zip(unproven.enter(peer.ip())) else {
-                    wire.refuse(Rejection::Full, peer);
-                    continue;
-                };
-                metrics::streams(CONNECTIONS_MAX - places.available_permits());
-                let (wire, shutdown, places) = (wire.clone(), shutdown.clone(), places.clone());
+                let mut place = places.enter(peer.ip(), shutdown.child_token());
+                let (wire, shutdown) = (wire.clone(), shutdown.clone());
                 tasks.spawn(async move {
-                    shutdown.run_until_cancelled(read_frames(&wire, stream, peer, place)).await;
-                    metrics::streams(CONNECTIONS_MAX - places.available_permits());
+                    let end = place.end.clone();
+                    let ended = end.run_until_cancelled(read_frames(&wire, stream, peer, &mut place)).await;
+                    if ended.is_none() && !place.is_proven() && !shutdown.is_cancelled() {
+                        wire.refuse(Rejection::Full, peer);
+                    }
                 });
             }
             Err(error) => {
@@ -208,21 +171,26 @@ pub(crate) async fn accept(listener: TcpListener, wire: Arc<Wire>, tasks: TaskTr
     }
 }
 
-async fn read_frames(wire: &Wire, mut stream: TcpStream, peer: SocketAddr, place: (OwnedSemaphorePermit, Place)) {
-    let (_place, unproven) = place;
-    let mut unproven = Some(unproven);
+async fn read_frames(wire: &Wire, mut stream: TcpStream, peer: SocketAddr, place: &mut Place) {
     let proof_deadline = Instant::now() + PROOF_TIMEOUT;
     loop {
-        let deadline = if unproven.is_some() { proof_deadline } else { Instant::now() + RECEIVER_IDLE_TIMEOUT };
+        let is_proven = place.is_proven();
+        let deadline = if is_proven { Instant::now() + RECEIVER_IDLE_TIMEOUT } else { proof_deadline };
         let frame = match timeout_at(deadline, read_frame(&mut stream)).await {
             Ok(Ok(Some(frame))) => frame,
             Ok(Ok(None)) => return wire.refuse(Rejection::Oversized, peer),
             Ok(Err(_)) => return,
-            Err(_) if unproven.is_some() => return wire.refuse(Rejection::Slow, peer),
-            Err(_) => return,
+            Err(_) if is_proven => return,
+            Err(_) => return wire.refuse(Rejection::Slow, peer),
         };
         match wire.receive(&frame, Way::Stream, peer) {
-            Ok(()) => unproven = None,
+            Ok(()) if is_proven => {}
+            // Opened once more, once for each connection, for the name of its sender.
+            Ok(()) => match wire.seal.open(&frame) {
+                Ok(opened) if place.prove(&opened.sender.name) => {}
+                Ok(_) => return wire.refuse(Rejection::Full, peer),
+                Err(_) => return,
+            },
             // Authentic, and out of place for reasons that pass: the proof is under way, or the peer is too fast.
             Err(Rejection::Unproven | Rejection::OldIncarnation | Rejection::Rate) => {}
             Err(_) => return,
@@ -245,17 +213,26 @@ async fn read_frame(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 mod tests {
     use super::*;
 
+    fn outbound() -> Outbound {
+        Outbound::new(TaskTracker::new(), CancellationToken::new())
+    }
+
     #[test]
-    fn one_address_cannot_take_all_places() {
-        let unproven = Arc::new(Unproven { all: Arc::new(Semaphore::new(UNPROVEN_MAX)), by_address: Mutex::default() });
-        let address = |last: u8| IpAddr::from([10, 0, 0, last]);
-        let taken: Vec<_> = (0..UNPROVEN_MAX).map_while(|_| unproven.enter(address(1))).collect();
-        assert_eq!(taken.len(), UNPROVEN_PER_ADDRESS_MAX);
-        let other = unproven.enter(address(2)).unwrap();
-        drop(taken);
-        assert_eq!(unproven.by_address.lock().unwrap().len(), 1);
-        drop(other);
-        assert!(unproven.by_address.lock().unwrap().is_empty());
-        assert_eq!(unproven.all.available_permits(), UNPROVEN_MAX);
+    fn a_frame_that_comes_while_an_idle_connection_ends_is_served() {
+        let (outbound, to) = (outbound(), SocketAddr::from(([127, 0, 0, 1], 9)));
+        let frames = VecDeque::from([vec![1]]);
+        outbound.lock().insert(to, Waiting { frames, ..Waiting::default() });
+        assert!(!outbound.retire(to, true), "its task goes on");
+        assert_eq!(outbound.next(to), Some(vec![1]));
+        assert!(outbound.retire(to, true));
+        assert!(outbound.lock().is_empty());
+    }
+
+    #[test]
+    fn what_waits_for_a_peer_is_lost_with_its_connection() {
+        let (outbound, to) = (outbound(), SocketAddr::from(([127, 0, 0, 1], 9)));
+        outbound.lock().insert(to, Waiting { frames: VecDeque::from([vec![1]]), ..Waiting::default() });
+        assert!(outbound.retire(to, false));
+        assert!(outbound.lock().is_empty());
     }
 }

@@ -27,7 +27,8 @@ use crate::wire::{Undecoded, Wire};
 const DECODE_QUEUE: usize = 128;
 /// Decoded messages that wait for chitchat.
 const GOSSIP_QUEUE: usize = 128;
-/// Time that a member is remembered by gossip after it fell silent. Half of it later it is no longer spoken of.
+/// Time that a member is remembered by gossip after it fell silent. Half of it later it is no longer spoken of. The shell
+/// forgets it then too, unless the caller holds it as a member.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// Time that a removed value is remembered as removed. Who was away for longer is sent everything anew.
 const TOMBSTONE_AFTER: Duration = Duration::from_secs(600);

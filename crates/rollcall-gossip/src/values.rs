@@ -70,39 +70,51 @@ impl MemberValues {
     }
 
     /// The values as they are now, sharing what did not change, and the changes from these to those. `present` holds key,
-    /// version and value, `None` when it was taken back; `version` is that of the member's latest change. A new generation
-    /// is told in full, since readers may keep apart what each life of a member said. What breaks the rules is skipped.
+    /// version and value, `None` when it was taken back, in the order of keys; `version` is that of the member's latest
+    /// change. A new generation is told in full, since readers may keep apart what each life of a member said. What breaks
+    /// the rules is skipped.
+    ///
+    /// Both are walked side by side: a member with thousands of values changes some of them many times a second.
     pub(crate) fn follow<'a>(
         &self,
         generation: u64,
         version: u64,
         present: impl Iterator<Item = (&'a str, u64, Option<&'a str>)>,
     ) -> (Self, Vec<Change>) {
-        let mut next = Self { generation, values: BTreeMap::new() };
-        let mut changes = Vec::new();
+        let mut next = Self { generation, values: self.values.clone() };
+        let (mut changes, mut gone, mut count) = (Vec::new(), Vec::new(), 0);
+        let mut known = self.values.iter().peekable();
         for (key, version, value) in present {
-            let known = self.values.get_key_value(key);
+            while let Some((passed, _)) = known.next_if(|(known, _)| &***known < key) {
+                gone.push(passed);
+            }
+            let before = known.next_if(|(known, _)| &***known == key);
             let Some(value) = value else {
-                changes.extend(known.map(|(key, _)| Change { key: key.clone(), version, value: None }));
+                if let Some((key, _)) = before {
+                    next.values.remove(key);
+                    changes.push(Change { key: key.clone(), version, value: None });
+                }
                 continue;
             };
-            if let Some((key, stored)) = known
-                && (self.generation, stored.version) == (generation, version)
-            {
-                next.values.insert(key.clone(), stored.clone());
+            if before.is_some_and(|(_, stored)| (self.generation, stored.version) == (generation, version)) {
+                count += 1;
                 continue;
             }
-            if !is_key(key) || value.len() > VALUE_BYTES_MAX || next.values.len() >= KEYS_MAX {
+            if !is_key(key) || value.len() > VALUE_BYTES_MAX || count >= KEYS_MAX {
                 metrics::value_skipped();
+                gone.extend(before.map(|(key, _)| key));
                 continue;
             }
-            let (key, value): (Arc<str>, Arc<str>) = (key.into(), value.into());
+            count += 1;
+            let (key, value): (Arc<str>, Arc<str>) =
+                (before.map_or_else(|| key.into(), |(key, _)| key.clone()), value.into());
             changes.push(Change { key: key.clone(), version, value: Some(value.clone()) });
             next.values.insert(key, Stored { version, value });
         }
-        let is_told = |key: &str| changes.iter().any(|change| *change.key == *key);
-        let gone: Vec<_> = self.values.keys().filter(|key| !next.values.contains_key(*key) && !is_told(key)).collect();
-        changes.extend(gone.into_iter().map(|key| Change { key: key.clone(), version, value: None }));
+        for key in gone.into_iter().chain(known.map(|(key, _)| key)) {
+            next.values.remove(key);
+            changes.push(Change { key: key.clone(), version, value: None });
+        }
         (next, changes)
     }
 
@@ -165,8 +177,9 @@ mod tests {
         assert_eq!(told, ["b=z@3"]);
         let (third, told) = changes(&second, 1, &[("a", 4, ""), ("b", 3, "z")]);
         assert_eq!(told, ["a gone@4"]);
-        let (_, told) = changes(&third, 1, &[("a", 4, "")]);
+        let (fourth, told) = changes(&third, 1, &[("a", 4, "")]);
         assert_eq!(told, ["b gone@99"], "also when gossip forgot that it was taken back");
+        assert!(fourth.values.is_empty());
     }
 
     #[test]
@@ -184,6 +197,10 @@ mod tests {
         let (_, told) =
             changes(&MemberValues::default(), 1, &[("ok", 1, "x"), ("zlong", 2, &long), ("établi", 3, "x")]);
         assert_eq!(told, ["ok=x@1"]);
+        let (first, _) = changes(&MemberValues::default(), 1, &[("a", 1, "x"), ("b", 2, "y")]);
+        let (second, told) = changes(&first, 1, &[("a", 3, &long), ("b", 2, "y")]);
+        assert_eq!(told, ["a gone@99"], "and what it replaces is gone");
+        assert!(second.get("a").is_none() && second.get("b").is_some());
     }
 
     #[test]

@@ -8,17 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rollcall_health::detector;
 use rollcall_types::NodeName;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
-use tokio::time::Instant;
-use tracing::debug;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
 
 use crate::gate::{Challenge, Gate, NONCE_BYTES, Verdict};
+use crate::key::KeyId;
 use crate::metrics::{self, Queue, Rejection, Way};
 use crate::rejections::Rejections;
 use crate::seal::{DATAGRAM_BYTES_MAX, Kind, Opened, Seal, Sender};
@@ -30,6 +32,8 @@ pub(crate) const DETECTOR_QUEUE: usize = 1_024;
 pub(crate) const NOTICE_QUEUE: usize = 1_024;
 /// Failures to receive in a row, after which the socket counts as lost. Single ones pass: out of memory, an unreachable peer.
 const RECEIVE_FAILURES_MAX: u32 = 100;
+/// Pause after each, so that a shortage has 2 s to pass before the node gives up.
+const RECEIVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Authentic gossip, not yet decoded, and where its sender wants to be answered.
 pub(crate) type Undecoded = (SocketAddr, Vec<u8>);
@@ -162,7 +166,7 @@ impl Wire {
                     if failures >= RECEIVE_FAILURES_MAX {
                         return error;
                     }
-                    tokio::task::yield_now().await;
+                    sleep(RECEIVE_PAUSE).await;
                 }
             }
         }
@@ -170,7 +174,15 @@ impl Wire {
 
     /// Counts what was turned away.
     pub(crate) fn refuse(&self, rejection: Rejection, from: SocketAddr) {
-        self.rejections.note(rejection, None, from);
+        self.turn_away(rejection, None, from);
+    }
+
+    fn turn_away(&self, rejection: Rejection, key: Option<KeyId>, from: SocketAddr) {
+        self.rejections.note(rejection, key, from, || {
+            // A stream comes from any port of its sender.
+            let (first, last) = (SocketAddr::new(from.ip(), 0), SocketAddr::new(from.ip(), u16::MAX));
+            self.names.load().range(first..=last).next().is_some()
+        });
     }
 
     /// How many messages and streams were turned away since the start, by reason.
@@ -181,7 +193,7 @@ impl Wire {
     /// Judges what came from outside and hands it on.
     pub(crate) fn receive(&self, message: &[u8], way: Way, from: SocketAddr) -> Result<(), Rejection> {
         metrics::received(way, message.len());
-        let opened = self.seal.open(message).inspect_err(|e| self.rejections.note(e.rejection, e.key, from));
+        let opened = self.seal.open(message).inspect_err(|e| self.turn_away(e.rejection, e.key, from));
         let opened = opened.map_err(|not_opened| not_opened.rejection)?;
         self.take_in(opened, way).inspect_err(|rejection| self.refuse(*rejection, from))
     }
@@ -199,7 +211,7 @@ impl Wire {
         match (kind, way) {
             // They need no session, so what a stream brings must not count as proof because of them.
             (Kind::Challenge | Kind::Answer, Way::Stream) => Err(Rejection::Undecodable),
-            (Kind::Challenge, Way::Datagram) => self.answer(&own, &sender, &payload),
+            (Kind::Challenge, Way::Datagram) => self.answer(&own, &sender, counter, &payload),
             (Kind::Answer, Way::Datagram) => {
                 self.gate().prove(&sender, counter, &payload, Instant::now())?;
                 debug!("{} of generation {} proved to live", sender.name, sender.generation);
@@ -224,22 +236,31 @@ impl Wire {
         match verdict {
             Verdict::Accept => Ok(()),
             Verdict::Refuse(rejection) => Err(rejection),
-            Verdict::Challenge(rejection, challenge) => {
+            Verdict::Challenge { rejection, challenge, is_mute } => {
+                if is_mute {
+                    warn!(
+                        peer.id = %sender.name,
+                        "{} does not answer at {}; check its advertise-gossip address, and that UDP gets there",
+                        sender.name, sender.address
+                    );
+                }
                 self.send(sender.address, Kind::Challenge, &challenge.encode());
                 Err(rejection)
             }
         }
     }
 
-    fn answer(&self, own: &Sender, challenger: &Sender, challenge: &[u8]) -> Result<(), Rejection> {
+    fn answer(&self, own: &Sender, challenger: &Sender, counter: u64, challenge: &[u8]) -> Result<(), Rejection> {
         let challenge = Challenge::decode(challenge).ok_or(Rejection::Undecodable)?;
+        // Sent to another process, or to a former life of this one: what it says does not concern us.
+        if !challenge.is_for(own) {
+            return Err(Rejection::Replayed);
+        }
+        self.gate().admit_challenge(challenger, counter, Instant::now())?;
         if challenge.newest > own.generation {
             let outranked = Notice::Outranked { newest: challenge.newest, is_gone: challenge.is_gone };
             // Every other member says the same.
             let _ = self.notices.try_send(outranked);
-        }
-        if !self.gate().may_answer(Instant::now()) {
-            return Err(Rejection::Rate);
         }
         self.send(challenger.address, Kind::Answer, &challenge.nonce);
         Ok(())
@@ -248,21 +269,29 @@ impl Wire {
     fn deliver(&self, sender: Sender, kind: Kind, payload: Vec<u8>) -> Result<(), Rejection> {
         if kind == Kind::Detector {
             let message = detector::Message::decode(&payload).map_err(|_| Rejection::Undecodable)?;
-            return self.detector.try_send((sender.name, message)).map_err(|_| {
-                metrics::dropped(Queue::Detector);
-                Rejection::Rate
-            });
+            return handed_on(self.detector.try_send((sender.name, message)), Queue::Detector);
         }
         let inbox = self.gossip.load();
         // Without one chitchat is between two lives, and gossip repeats itself.
         let Some(inbox) = inbox.as_ref() else { return Ok(()) };
-        inbox.try_send((sender.address, payload)).map_err(|_| {
-            metrics::dropped(Queue::Decode);
-            Rejection::Rate
-        })
+        handed_on(inbox.try_send((sender.address, payload)), Queue::Decode)
     }
 
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A queue is closed when this node shuts down or chitchat is between two lives: no fault of the sender.
+fn handed_on<T>(sent: Result<(), TrySendError<T>>, queue: Queue) -> Result<(), Rejection> {
+    match sent {
+        Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        Err(TrySendError::Full(_)) => {
+            metrics::dropped(queue);
+            Err(Rejection::Rate)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@
 //!    process is stopped, every input (not only the tick) notices the stall before it is looked at, and for a while after it
 //!    the process abstains: it neither suspects, nor declares, and says so, and what it says about others weighs nothing.
 //! 6. When more than half of the live members are silent at once, it is this node that is cut off: it is **isolated** and
-//!    declares nobody. A node counts itself among the live, so of two nodes each may declare the other, and of three one
+//!    declares nobody, until enough of them are heard. A node counts itself among the live, so of two nodes each may declare the other, and of three one
 //!    that hears nobody is isolated; halves of a split declare each other, the smaller part of an uneven one declares nobody.
 //! 7. **Flapping** members are given more patience: × 2 for each return from the dead, at most × 16, halved per calm minute.
 //! 8. A member that is heard by others but sends nothing that arrives here is a **link fault**, not a death.
@@ -131,9 +131,12 @@ pub struct Detector {
     accusers: BTreeSet<NodeName>,
     published: Evidence,
     isolated_since: Option<MonoTime>,
+    /// Members forgotten since then that were live until then: at most [`MEMBERS_MAX`].
+    missed: BTreeSet<NodeName>,
     /// The member at which the next round of link checks begins.
     link_cursor: Option<NodeName>,
     refused: u64,
+    false_deaths: u64,
 }
 
 impl Detector {
@@ -153,8 +156,10 @@ impl Detector {
             accusers: BTreeSet::new(),
             published: Evidence::default(),
             isolated_since: None,
+            missed: BTreeSet::new(),
             link_cursor: None,
             refused: 0,
+            false_deaths: 0,
         }
     }
 
@@ -218,10 +223,21 @@ impl Detector {
         actions
     }
 
-    /// Forgets `member` and what it said. A later heartbeat makes it known anew.
-    pub fn forget(&mut self, member: &NodeName) {
-        self.members.remove(member);
-        self.disregard(member);
+    /// Forgets `member` and what it said, as nothing was heard of it for long. A later heartbeat makes it known anew.
+    ///
+    /// While this node is isolated, a member that was silent because of that still counts as silent: a shorter table does not
+    /// end the isolation.
+    #[must_use]
+    pub fn forget(&mut self, member: &NodeName) -> Vec<Action> {
+        self.miss(member);
+        self.drop_member(member)
+    }
+
+    /// Forgets `member` and what it said, as the cluster has no such member any more: nobody waits for it.
+    #[must_use]
+    pub fn remove(&mut self, member: &NodeName) -> Vec<Action> {
+        self.missed.remove(member);
+        self.drop_member(member)
     }
 
     /// This process goes on under a newer generation, as after its gossip was started again.
@@ -268,6 +284,13 @@ impl Detector {
     /// Heartbeats that were ignored because [`MEMBERS_MAX`] members were known already.
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Times that another member told this process that it had held it dead: once for each member and each such verdict, so
+    /// one partition counts as often as there are members on the other side. Who was heard again tells once, by a datagram that
+    /// may get lost, so there may have been more.
+    pub fn false_deaths(&self) -> u64 {
+        self.false_deaths
     }
 
     fn row(&self, name: &NodeName, record: &Record) -> Member {

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use rollcall_gossip::{Gossip, Handle, Keyring, Meta, Options, Role, Sockets};
 use rollcall_raft::Consensus;
 use rollcall_types::{NodeName, Version};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::NodeConfig;
+use crate::config::{ConfigError, NodeConfig};
 use crate::node::Error;
 
 /// Binds the sockets of gossip, and reads its keys: what can go wrong for an operator goes wrong here, before the node joins.
@@ -22,9 +22,20 @@ pub(crate) async fn prepare(config: &NodeConfig) -> Result<(Sockets, Option<Keyr
         Some(name) => {
             let failed = |problem: String| Error::Advertise { name: name.clone(), problem };
             let mut found = tokio::net::lookup_host(name).await.map_err(|error| failed(error.to_string()))?;
-            found.next().ok_or_else(|| failed("it has no address".to_owned()))?
+            let family = |address: &SocketAddr| address.is_ipv4() == config.gossip.is_ipv4();
+            let family_of_gossip = if config.gossip.is_ipv4() { "IPv4" } else { "IPv6" };
+            found.find(family).ok_or_else(|| {
+                failed(format!("it has no {family_of_gossip} address, and gossip listens on {}", config.gossip))
+            })?
         }
     };
+    if keyring.is_none() && !advertised.ip().is_loopback() {
+        let problem = format!(
+            "advertise-gossip is {advertised}, beyond loopback, which needs a key: make one with `rollcall keygen` and give it \
+             by gossip-key-file or ROLLCALL_GOSSIP_KEY"
+        );
+        return Err(ConfigError::Unfit(vec![problem]).into());
+    }
     Ok((sockets, keyring, advertised))
 }
 
@@ -73,16 +84,17 @@ fn beside(peer: &str) -> Option<String> {
     Some(format!("{host}:{port}"))
 }
 
-/// Tells gossip where the members are that Raft knows of, whenever that changes.
+/// Tells gossip who the members are that Raft knows of, and where, whenever that changes.
 pub(crate) async fn follow_members(consensus: Consensus, gossip: Handle, stop: CancellationToken) {
     let mut changes = consensus.status_changes();
     loop {
-        let seeds: Vec<_> = {
+        {
             let status = changes.borrow_and_update();
-            let others = status.voters.iter().chain(&status.learners).filter(|(id, _)| **id != status.node);
-            others.map(|(_, peer)| peer.gossip_addr.clone()).filter(|address| !address.is_empty()).collect()
-        };
-        gossip.set_seeds(&seeds);
+            let all = status.voters.iter().chain(&status.learners);
+            gossip.set_members(all.clone().map(|(_, peer)| peer.name.clone()));
+            let others = all.filter(|(id, _)| **id != status.node).map(|(_, peer)| peer.gossip_addr.clone());
+            gossip.set_seeds(&others.filter(|address| !address.is_empty()).collect::<Vec<_>>());
+        }
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             () = stop.cancelled() => return,
@@ -92,11 +104,7 @@ pub(crate) async fn follow_members(consensus: Consensus, gossip: Handle, stop: C
 
 /// Reads the key file again at each SIGHUP, so that keys are replaced without a restart. A file that does not read leaves
 /// the keys as they are.
-pub(crate) async fn reload_keys(path: Option<PathBuf>, gossip: Handle, stop: CancellationToken) {
-    let mut hangups = match signal(SignalKind::hangup()) {
-        Ok(hangups) => hangups,
-        Err(error) => return warn!(%error, "gossip keys cannot be replaced while this node runs: {error}"),
-    };
+pub(crate) async fn reload_keys(mut hangups: Signal, path: Option<PathBuf>, gossip: Handle, stop: CancellationToken) {
     loop {
         tokio::select! {
             _ = hangups.recv() => {}

@@ -33,7 +33,7 @@ fn wall_clock() -> UnixMillis {
 impl Membership<'_> {
     fn wire(&self, revision: u64, is_connected: impl Fn(NodeId) -> bool) -> Members {
         let raft_members = self.status.voters.iter().chain(&self.status.learners);
-        let is_member = |member: &Member| self.status.id_of(&member.health.name).is_some();
+        let is_member = |member: &&Member| self.status.id_of(&member.health.name).is_some_and(|id| is_of(member, id));
         let strangers = self.gossip.members.values().filter(|member| !is_member(member));
         let known = raft_members.map(|(id, peer)| self.member(*id, peer, is_connected(*id)));
         let mut items: Vec<_> = known.chain(strangers.map(stranger)).collect();
@@ -70,8 +70,8 @@ impl Membership<'_> {
             cause: String::new(),
             gossip: None,
         };
-        match self.gossip.members.get(&peer.name) {
-            Some(heard) => observed(member, heard),
+        match self.gossip.members.get(&peer.name).filter(|heard| is_of(heard, id)) {
+            Some(heard) => self.doubted(observed(member, heard), heard),
             None if is_connected => api::Member {
                 state: MemberState::Alive,
                 cause: "connected; nothing heard through gossip yet".to_owned(),
@@ -79,6 +79,17 @@ impl Membership<'_> {
             },
             None => api::Member { cause: "nothing heard of it since this node started".to_owned(), ..member },
         }
+    }
+
+    /// A node that takes itself for cut off judges nobody, and so does not know of those it does not hear.
+    fn doubted(&self, member: api::Member, heard: &Member) -> api::Member {
+        let is_silent = heard.health.silence >= heard.health.patience;
+        if self.gossip.standing.isolated_since.is_none() || !is_silent || member.state != MemberState::Alive {
+            return member;
+        }
+        let cause =
+            format!("silent for {} ms, and the node you ask takes itself for cut off", millis(heard.health.silence));
+        api::Member { state: MemberState::Unknown, cause, ..member }
     }
 
     fn observer(&self) -> Observer {
@@ -99,6 +110,12 @@ impl Membership<'_> {
             link_faults: self.gossip.link_faults.iter().map(wire_fault).collect(),
         }
     }
+}
+
+/// Whether what gossip tells under a name is about the member `id`: a removed node that is started again has the name of
+/// its successor, and must not pass for it.
+fn is_of(heard: &Member, id: NodeId) -> bool {
+    heard.meta.as_ref().is_none_or(|meta| meta.node.is_none_or(|node| node == id))
 }
 
 /// A process that gossips and is no member in Raft.
@@ -162,6 +179,11 @@ pub(crate) fn wire_change(event: &MemberEvent, this: &str) -> MemberChange {
             state: Some(wire_state(*to)),
             ..about(MemberChangeKind::State, member.as_str(), cause.phrase().to_owned())
         },
+        Event::Forgotten { member } => about(
+            MemberChangeKind::Forgotten,
+            member.as_str(),
+            "nothing was heard of it for 10 minutes, and it is no member".to_owned(),
+        ),
         Event::Stalled { late } => about(
             MemberChangeKind::Stalled,
             this,

@@ -12,6 +12,7 @@ use rollcall_raft::{self as raft, Consensus};
 use rollcall_types::NodeName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -69,9 +70,19 @@ pub enum Error {
     /// The log, the snapshots, the peers or the membership.
     #[error(transparent)]
     Raft(#[from] raft::Error),
+    /// SIGHUP cannot be listened for.
+    #[error("cannot listen for SIGHUP")]
+    Signal(#[source] io::Error),
     /// The metrics recorder.
     #[error("cannot install the metrics recorder")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+impl Error {
+    /// Whether the cluster removed this node, so that starting it again cannot help.
+    pub fn is_removal(&self) -> bool {
+        matches!(self, Self::Raft(raft::Error::Removed))
+    }
 }
 
 /// Runs one node until `shutdown` resolves, it is told to leave, or it cannot trust its disk any more.
@@ -80,6 +91,8 @@ pub enum Error {
 /// [`Error`] when the node cannot start, or had to stop by itself.
 pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
     config.validate()?;
+    // From here on SIGHUP means "read the keys again", and no longer "end", also while the node waits for its peers.
+    let hangups = signal(SignalKind::hangup()).map_err(Error::Signal)?;
     let metrics = telemetry::install()?;
     let name = config.name.clone().unwrap_or_else(host_name);
     [&config.secret_file, &config.gossip_key_file].into_iter().flatten().for_each(|path| warn_if_open_to_others(path));
@@ -126,7 +139,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     };
     let followers = TaskTracker::new();
     followers.spawn(gossip::follow_members(consensus.clone(), gossip.clone(), stop.clone()));
-    followers.spawn(gossip::reload_keys(config.gossip_key_file.clone(), gossip.clone(), stop.clone()));
+    followers.spawn(gossip::reload_keys(hangups, config.gossip_key_file.clone(), gossip.clone(), stop.clone()));
 
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
@@ -157,8 +170,13 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     stop.cancel();
     join("http", http).await;
     join("watches", hub_task).await;
-    // The others learn from gossip that this is a farewell, while leadership is handed over.
-    tokio::join!(gossip.leave(), consensus.shutdown());
+    let farewell = async {
+        // A node that stops because something broke does not say goodbye: the others shall see it die.
+        if ended.is_ok() {
+            gossip.leave().await;
+        }
+    };
+    tokio::join!(farewell, consensus.shutdown());
     gossip.shutdown().await;
     followers.close();
     followers.wait().await;

@@ -150,6 +150,7 @@ pub(crate) fn member_line(change: &MemberChange, paint: Paint) -> String {
 const fn kind_word(kind: MemberChangeKind) -> &'static str {
     match kind {
         MemberChangeKind::State => "state",
+        MemberChangeKind::Forgotten => "forgotten",
         MemberChangeKind::Stalled => "stalled",
         MemberChangeKind::Isolated => "isolated",
         MemberChangeKind::Reconnected => "reconnected",

@@ -45,8 +45,9 @@ Examples:
       --secret-file /etc/rollcall/secret --gossip-key-file /etc/rollcall/gossip
   rollcall node --restore backup.snap --bootstrap-expect 1 --data-dir /new
 
-Exit codes: 0 after a graceful stop (SIGTERM, SIGINT), 2 for a wrong
-configuration, 1 for a failure at run time.")]
+Exit codes: 0 after a graceful stop (SIGTERM, SIGINT); 2 when starting it again
+does not help: a wrong configuration, or a node that the cluster has removed;
+1 for any other failure.")]
 pub(crate) struct NodeArgs {
     #[command(flatten)]
     settings: Settings,
@@ -211,6 +212,8 @@ async fn live(settings: &Settings, config: NodeConfig) -> Result<(), Failure> {
     };
     rollcall_server::run(config, shutdown).await.map_err(|error| match &error {
         Error::Config(_) | Error::GossipKey(_) | Error::Advertise { .. } => wrong(&error),
+        // Nothing gets better by starting it again, which whoever supervises it should know.
+        error if error.is_removal() => Failure::usage("this node is no member any more").because(error),
         _ => {
             // Also in the log, which may go elsewhere than what `main` prints.
             error!(%error, "the node ended: {error}");

@@ -28,7 +28,7 @@ use crate::cluster::{free_ports, local, tail};
 use crate::machine::{self, CpuSample};
 use crate::process::{Process, Spec};
 
-pub(crate) use self::table::render;
+pub(crate) use self::table::{quantile, render};
 
 /// Pause between two sweeps over all members: the resolution of the times.
 const POLL: Duration = Duration::from_millis(20);

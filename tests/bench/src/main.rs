@@ -9,6 +9,7 @@
 
 mod client;
 mod cluster;
+mod forecast;
 mod goals;
 mod gossip;
 mod load;
@@ -16,6 +17,7 @@ mod machine;
 mod process;
 mod report;
 mod results;
+mod rounds;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -35,7 +37,7 @@ use crate::workload::{Plan, detection, failover, fill, reads, syncs, watch, writ
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Everything below but detection and gossip.
+    /// Everything below but detection, forecast, gossip and rounds.
     All,
     /// Durable writes at 1, 64 and 256 clients.
     Writes,
@@ -53,8 +55,12 @@ enum Choice {
     Syncs,
     /// Failure detection in virtual time: no processes and no peers.
     Detection,
+    /// Failure prediction on made-up latencies, beside the usual ways: no processes and no peers.
+    Forecast,
     /// Failure detection by real processes, beside Serf.
     Gossip,
+    /// Gossip itself, many nodes in this process: updates, cost, and the health of many instances.
+    Rounds,
 }
 
 /// Measures three-node clusters of Rollcall, etcd and ZooKeeper side by side.
@@ -93,7 +99,7 @@ struct Options {
     /// The same for a peer.
     #[arg(long, default_value_t = 6)]
     peer_faults: usize,
-    /// Instances of the memory and restart workloads.
+    /// Instances of the memory and restart workloads, and of the rounds workload, 0 for none there.
     #[arg(long, default_value_t = 100_000)]
     instances: u64,
     /// Watchers of the watch workload.
@@ -102,9 +108,21 @@ struct Options {
     /// Sizes of the clusters of the detection workload.
     #[arg(long, value_delimiter = ',', default_values_t = [3, 5, 10, 50, 100])]
     nodes: Vec<usize>,
+    /// Traces of each kind that fails of the forecast workload, two hours each.
+    #[arg(long, default_value_t = 300)]
+    ramps: usize,
+    /// Days of each kind that does not fail of the forecast workload.
+    #[arg(long, default_value_t = 20)]
+    days: usize,
     /// Sizes of the groups of the gossip workload.
     #[arg(long, value_delimiter = ',', default_values_t = [3, 5, 10])]
     sizes: Vec<usize>,
+    /// Sizes of the groups of the rounds workload.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 50, 100])]
+    rounds_nodes: Vec<usize>,
+    /// Updates in each group of the rounds workload.
+    #[arg(long, default_value_t = 200)]
+    rounds_updates: usize,
     #[arg(long, default_value = "etcd")]
     etcd_bin: PathBuf,
     #[arg(long, default_value = "serf")]
@@ -156,13 +174,16 @@ pub(crate) fn progress(text: &str) {
 
 #[expect(clippy::print_stdout, reason = "the report is the output of the program")]
 async fn run(options: Options) -> Result<()> {
-    if options.workload == Choice::Detection {
-        return detect(&options);
+    match options.workload {
+        Choice::Detection => return detect(&options),
+        Choice::Forecast => return predict(&options),
+        _ => {}
     }
     machine::check_real_disk(&options.folder)?;
     machine::raise_file_limit()?;
     let (mut text, outcome) = match options.workload {
         Choice::Gossip => run_gossip(&options).await?,
+        Choice::Rounds => run_rounds(&options).await?,
         _ => run_clusters(&options).await?,
     };
     // What was measured before a failure is not thrown away, and the failure stands below it.
@@ -176,11 +197,21 @@ async fn run(options: Options) -> Result<()> {
     outcome
 }
 
-/// Runs the workload that needs no cluster.
-#[expect(clippy::print_stdout, reason = "the report is the output of the program")]
+/// Runs the workload of simulated clusters.
 fn detect(options: &Options) -> Result<()> {
     ensure!(options.nodes.iter().all(|nodes| (3..=500).contains(nodes)), "--nodes are 3 to 500");
-    let text = detection::run(&options.nodes).markdown();
+    publish(options, detection::run(&options.nodes).markdown())
+}
+
+/// Runs the workload of made-up latencies.
+fn predict(options: &Options) -> Result<()> {
+    ensure!(options.ramps > 0 && options.days > 0, "--ramps and --days must be above 0");
+    publish(options, forecast::run(forecast::Size { ramps: options.ramps, days: options.days })?)
+}
+
+/// Prints a report that needed no cluster, and writes it where it was asked for.
+#[expect(clippy::print_stdout, reason = "the report is the output of the program")]
+fn publish(options: &Options, text: String) -> Result<()> {
     println!("{text}");
     match &options.out {
         Some(file) => std::fs::write(file, &text).with_context(|| format!("cannot write {}", file.display())),
@@ -224,6 +255,26 @@ async fn run_gossip(options: &Options) -> Result<(String, Result<()>)> {
         outcome = asked_to_stop() => outcome,
     };
     Ok((gossip::render(&figures, &remarks, &origin), outcome))
+}
+
+/// The report of the rounds workload, and whether it is complete.
+async fn run_rounds(options: &Options) -> Result<(String, Result<()>)> {
+    ensure!(options.rounds_nodes.iter().all(|nodes| (2..=200).contains(nodes)), "--rounds-nodes are 2 to 200");
+    ensure!(options.instances <= u64::from(rounds::INSTANCES_MAX), "--instances are {} at most", rounds::INSTANCES_MAX);
+    let plan = rounds::Plan {
+        sizes: options.rounds_nodes.clone(),
+        updates: options.rounds_updates,
+        instances: u32::try_from(options.instances)?,
+        folder: options.folder.clone(),
+        patience: Duration::from_secs(options.patience),
+    };
+    let origin = origin_of(options, vec![concat!("rollcall ", env!("CARGO_PKG_VERSION")).to_owned()], plan.shape());
+    let (mut rows, mut remarks) = (Vec::new(), Vec::new());
+    let outcome = tokio::select! {
+        outcome = rounds::run(&plan, &mut rows, &mut remarks) => outcome,
+        outcome = asked_to_stop() => outcome,
+    };
+    Ok((rounds::render(&rows, &remarks, &origin), outcome))
 }
 
 /// Runs the chosen workloads. A run that fails does not keep the others from running.

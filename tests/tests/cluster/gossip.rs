@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rollcall_tests::{Cluster, DEADLINE, Node, NodeOptions, Watcher, registration, rollcall, wait_until};
 use serde_json::Value;
@@ -43,16 +44,13 @@ async fn acquainted(cluster: Cluster) -> Cluster {
     cluster
 }
 
-/// Waits until a silence that `observer` measured of `name` has ended.
+/// Waits until `observer` has seen the heartbeat of `name` advance: its silence is shorter than this wait.
 async fn wait_heartbeat(observer: &Node, name: &str) {
-    let mut longest = 0;
+    let start = Instant::now();
     wait_until(&format!("a heartbeat of {name} at {}", observer.name()), DEADLINE, async || {
-        let silence = member(observer, name).await["gossip"]["silence_ms"].as_u64().unwrap_or(0);
-        if silence < longest {
-            return Ok(());
-        }
-        longest = silence;
-        Err(format!("silent for {silence} ms"))
+        let silence = member(observer, name).await["gossip"]["silence_ms"].as_u64();
+        let is_shorter = silence.is_some_and(|silence| Duration::from_millis(silence) < start.elapsed());
+        if is_shorter { Ok(()) } else { Err(format!("silent for {silence:?} ms")) }
     })
     .await;
 }
@@ -187,7 +185,11 @@ async fn keys_are_replaced_while_the_cluster_runs_and_nobody_is_suspected() {
         }
     }
     for node in cluster.nodes() {
-        assert_ne!(sealing_key(node).await, old);
+        wait_until("the node to show its new key", DEADLINE, async || {
+            let key = sealing_key(node).await;
+            if key == old { Err(key) } else { Ok(()) }
+        })
+        .await;
     }
     // What comes after whatever would have been said meanwhile.
     cluster.node(2).kill9();
@@ -274,4 +276,42 @@ async fn a_key_that_is_none_is_refused_with_file_and_line_and_without_the_key() 
     let refused = rollcall(std::iter::once("node".to_owned()).chain(node.arguments())).await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("line 2") && !refused.stderr.contains(KEYS[0]), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_still_waits_for_its_peers_survives_a_hangup() {
+    let cluster = Cluster::of(3).prepare();
+    let early = cluster.node(0);
+    early.start();
+    wait_until("the node to answer while it waits", DEADLINE, async || {
+        let answer = early.get("/livez").send().await;
+        answer.map(|_| ()).map_err(|_| early.log_tail(3))
+    })
+    .await;
+    early.hang_up();
+    for other in [1, 2] {
+        cluster.node(other).start();
+    }
+    cluster.wait_ready().await;
+    assert!(early.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_node_that_is_started_again_does_not_pass_for_its_successor() {
+    let mut cluster = acquainted(Cluster::start(3).await).await;
+    let name = cluster.node(2).name().to_owned();
+    cluster.node(2).kill9();
+    wait_state(&[cluster.node(0).as_ref()], &name, "dead").await;
+    let removed = rollcall(["remove".to_owned(), name.clone(), format!("--server={}", cluster.node(0).url())]).await;
+    assert_eq!(removed.code, Some(0), "{removed:?}");
+    let options = NodeOptions { data_dir: cluster.path().join("successor"), ..cluster.options(&name) };
+    let successor = cluster.join(options).await;
+    wait_state(&[cluster.node(0).as_ref()], &name, "alive").await;
+
+    cluster.node(2).start();
+    let ended = cluster.node(2).wait_exit().await;
+    assert_eq!(ended.code(), Some(2), "a supervisor need not try again: {}", cluster.node(2).log_tail(5));
+    let shown = member(cluster.node(0), &name).await;
+    let address = format!("127.0.0.1:{}", cluster.node(successor).options().http);
+    assert_eq!((&shown["state"], &shown["addresses"]["http"]), (&"alive".into(), &address.into()), "{shown}");
 }

@@ -32,7 +32,7 @@ impl Shell {
         self.scanned = Instant::now();
         let Some(life) = &self.life else { return };
         let values = self.shared.values.load();
-        let known = |name: &NodeName| self.known.get(name).map(|known| known.progress);
+        let known = |name: &NodeName| self.known.get(name).and_then(|known| known.progress);
         let chitchat = life.chitchat.lock().await;
         self.fingerprint = fingerprint(&chitchat);
         let Scan { lives, newest } = scan(&chitchat, known, &values);
@@ -49,34 +49,31 @@ impl Shell {
         self.follow(newest, &values);
     }
 
-    /// Takes in the newest life of each member, and lets go of those that gossip forgot.
-    fn follow(&mut self, newest: BTreeMap<NodeName, Newest>, values: &Values) {
+    /// Takes in the newest life of each member, and lets go of what gossip forgot.
+    pub(super) fn follow(&mut self, newest: BTreeMap<NodeName, Newest>, values: &Values) {
         let mut next: Option<Values> = None;
         let mut told = Vec::new();
         // A new life of chitchat knows nobody and learns anew; what the last one knew is not forgotten for that.
         let is_settled = self.life_began.elapsed() >= SETTLE;
-        let is_gone = |name: &NodeName| is_settled && !newest.contains_key(name);
-        let forgotten: Vec<_> = self.known.keys().filter(|name| is_gone(name)).cloned().collect();
-        for name in &forgotten {
-            self.known.remove(name);
-            self.detector.forget(name);
-            if let Some(gone) = next.get_or_insert_with(|| values.clone()).0.remove(name) {
-                told.push((name.clone(), gone.generation, gone.vanish()));
+        let lost = if is_settled { self.let_go(&newest) } else { Vec::new() };
+        for name in lost {
+            if let Some(gone) = next.get_or_insert_with(|| values.clone()).0.remove(&name) {
+                told.push((name, gone.generation, gone.vanish()));
             }
         }
-        let mut has_moved = !forgotten.is_empty();
+        let mut has_moved = false;
         for (name, Newest { address, progress, news }) in newest {
             let since = self.started;
             let known = self.known.entry(name.clone()).or_insert_with(|| {
                 has_moved = true;
-                Known { address, progress, meta: None, since, rtt: None }
+                Known { address, progress: None, was_member: false, meta: None, since, rtt: None }
             });
-            if !is_settled && progress.is_behind(known.progress) {
+            if !is_settled && known.progress.is_some_and(|before| progress.is_behind(before)) {
                 continue;
             }
             has_moved |= known.address != address;
             known.address = address;
-            known.progress = progress;
+            known.progress = Some(progress);
             let Some((all, changes)) = news else { continue };
             known.meta = match all.get(META_KEY) {
                 Some(text) => Meta::decode(text).map(Arc::new),
@@ -97,6 +94,32 @@ impl Shell {
             let names = self.known.iter().map(|(name, known)| (known.address, name.clone()));
             self.wire.set_names(names.collect());
         }
+    }
+
+    /// Forgets those that gossip knows no longer, but for members of the caller's: they stay what they are, dead most likely,
+    /// without their values. Answers whose values are gone.
+    fn let_go(&mut self, newest: &BTreeMap<NodeName, Newest>) -> Vec<NodeName> {
+        let members = self.chosen.members.load_full();
+        let (mut lost, mut forgotten) = (Vec::new(), Vec::new());
+        for (name, known) in &mut self.known {
+            let is_member = members.contains(name);
+            known.was_member |= is_member;
+            if newest.contains_key(name) {
+                continue;
+            }
+            if known.progress.take().is_some() {
+                lost.push(name.clone());
+            }
+            if !is_member {
+                forgotten.push((name.clone(), known.was_member));
+            }
+        }
+        for (name, was_member) in forgotten {
+            self.known.remove(&name);
+            let actions = if was_member { self.detector.remove(&name) } else { self.detector.forget(&name) };
+            self.perform(actions);
+        }
+        lost
     }
 
     fn heed_changes(&mut self, name: &NodeName, changes: &[Change]) {
@@ -127,8 +150,15 @@ impl Shell {
         }
     }
 
-    /// Gives readers a new view.
+    /// Gives readers a new view, and then tells what changed: who hears of a change finds it in the view.
     pub(super) fn show(&mut self) {
+        self.store_view();
+        for event in std::mem::take(&mut self.untold) {
+            self.note(event);
+        }
+    }
+
+    fn store_view(&mut self) {
         let standing = self.detector.standing();
         let mut members = BTreeMap::new();
         for health in self.detector.members() {
@@ -151,8 +181,12 @@ impl Shell {
         for state in [State::Alive, State::Suspect, State::Dead, State::Left] {
             metrics::members(state, members.values().filter(|member| member.health.state == state).count());
         }
+        metrics::false_deaths(self.detector.false_deaths());
         metrics::isolated(standing.isolated_since.is_some());
-        let outranked = self.outranked.filter(|(_, told)| told.elapsed() < OUTRANKED_SHOWN);
+        // This node may have taken a newer generation since.
+        let is_outranked =
+            |(newest, told): &(u64, Instant)| *newest > self.generation && told.elapsed() < OUTRANKED_SHOWN;
+        let outranked = self.outranked.filter(is_outranked);
         self.shared.view.store(Arc::new(MembershipView {
             this: self.me.clone(),
             generation: self.generation,
@@ -165,8 +199,8 @@ impl Shell {
         }));
     }
 
+    /// What gossip has under this node's name may be of another process, so nothing here is from there.
     fn own_row(&self, lateness: detector::Lateness) -> Member {
-        let own = self.known.get(&self.me);
         let health = detector::Member {
             name: self.me.clone(),
             generation: self.generation,
@@ -183,7 +217,7 @@ impl Shell {
             rival: self.rival,
             is_unheard: false,
         };
-        let meta = own.and_then(|own| own.meta.clone());
+        let meta = Some(self.chosen.meta.load_full());
         Member { address: Some(self.wire.seal.sender().address), meta, since: self.started.1, health }
     }
 }

@@ -128,6 +128,7 @@ impl Detector {
             },
             Message::PingReq { nonce, target } => self.ping_for(from, nonce, target, actions),
             Message::RelayedAck { nonce, generation, target } => self.see_answer(&target, nonce, generation, actions),
+            Message::FalseDeath { generation, .. } => self.false_deaths += u64::from(generation == self.generation),
         }
     }
 
@@ -151,6 +152,14 @@ impl Detector {
         if is_asked && record.life.generation == generation {
             self.revive(name, Cause::Answered, actions);
         }
+    }
+
+    /// Takes `name` and what it said out of the table.
+    pub(super) fn drop_member(&mut self, name: &NodeName) -> Vec<Action> {
+        let is_known = self.members.remove(name).is_some();
+        self.disregard(name);
+        let event = is_known.then(|| Action::Event(Event::Forgotten { member: name.clone() }));
+        event.into_iter().collect()
     }
 
     pub(super) fn see_leave(&mut self, name: &NodeName, actions: &mut Vec<Action>) {

@@ -146,7 +146,8 @@ impl Detector {
         actions.push(Action::Event(Event::Changed { member: name.clone(), generation, from: Some(from), to, cause }));
     }
 
-    /// A sign of life that refutes whatever was held against the member. Of one that left, it is the last of it.
+    /// A sign of life that refutes whatever was held against the member, which is told when it was held dead. Of one that left,
+    /// it is the last of it.
     pub(super) fn revive(&mut self, name: &NodeName, cause: Cause, actions: &mut Vec<Action>) {
         let observed = self.clock.observed();
         let Some(record) = self.members.get_mut(name).filter(|record| record.state != State::Left) else { return };
@@ -155,7 +156,11 @@ impl Detector {
         record.probe = None;
         record.suspected = None;
         match record.state {
-            State::Dead => record.damping.revived(observed),
+            State::Dead => {
+                record.damping.revived(observed);
+                let message = Message::FalseDeath { nonce: self.random.next(), generation: record.life.generation };
+                actions.push(Action::Send { to: name.clone(), message });
+            }
             State::Suspect => record.damping.refuted(observed),
             State::Alive | State::Left => {}
         }

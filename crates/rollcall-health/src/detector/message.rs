@@ -6,6 +6,7 @@
 //! 2 ack         generation u64
 //! 3 ping-req    target: length u8, bytes
 //! 4 relayed ack generation u64, target: length u8, bytes
+//! 5 false death generation u64
 //! ```
 //! Numbers are little-endian. Whoever sent it is known from the transport, which authenticates it, so no message names its
 //! sender. Decoding accepts exactly the bytes that encoding makes.
@@ -19,6 +20,7 @@ const PING: u8 = 1;
 const ACK: u8 = 2;
 const PING_REQ: u8 = 3;
 const RELAYED_ACK: u8 = 4;
+const FALSE_DEATH: u8 = 5;
 const SUSPECTED: u8 = 1;
 
 /// A datagram between two detectors.
@@ -54,6 +56,13 @@ pub enum Message {
         /// Who answered.
         target: NodeName,
     },
+    /// "I held you dead, and you live."
+    FalseDeath {
+        /// Of no meaning; every message has one.
+        nonce: u64,
+        /// Of the process that was held dead.
+        generation: u64,
+    },
 }
 
 /// Why bytes are no message.
@@ -81,13 +90,16 @@ impl Message {
             Self::Ack { nonce, .. } => (ACK, nonce),
             Self::PingReq { nonce, .. } => (PING_REQ, nonce),
             Self::RelayedAck { nonce, .. } => (RELAYED_ACK, nonce),
+            Self::FalseDeath { nonce, .. } => (FALSE_DEATH, nonce),
         };
         let mut bytes = Vec::with_capacity(Self::MAX_BYTES);
         bytes.extend([VERSION, kind]);
         bytes.extend(nonce.to_le_bytes());
         match self {
             Self::Ping { suspected, .. } => bytes.push(if *suspected { SUSPECTED } else { 0 }),
-            Self::Ack { generation, .. } => bytes.extend(generation.to_le_bytes()),
+            Self::Ack { generation, .. } | Self::FalseDeath { generation, .. } => {
+                bytes.extend(generation.to_le_bytes())
+            }
             Self::PingReq { target, .. } => write_name(&mut bytes, target),
             Self::RelayedAck { generation, target, .. } => {
                 bytes.extend(generation.to_le_bytes());
@@ -108,7 +120,7 @@ impl Message {
             other => return Err(MessageError::Version(other)),
         }
         let kind = reader.byte()?;
-        if !(PING..=RELAYED_ACK).contains(&kind) {
+        if !(PING..=FALSE_DEATH).contains(&kind) {
             return Err(MessageError::Kind(kind));
         }
         let nonce = reader.number()?;
@@ -119,7 +131,8 @@ impl Message {
             },
             ACK => Self::Ack { nonce, generation: reader.number()? },
             PING_REQ => Self::PingReq { nonce, target: reader.name()? },
-            _ => Self::RelayedAck { nonce, generation: reader.number()?, target: reader.name()? },
+            RELAYED_ACK => Self::RelayedAck { nonce, generation: reader.number()?, target: reader.name()? },
+            _ => Self::FalseDeath { nonce, generation: reader.number()? },
         };
         if reader.0.is_empty() { Ok(message) } else { Err(MessageError::Malformed) }
     }

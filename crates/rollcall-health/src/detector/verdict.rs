@@ -123,6 +123,12 @@ pub enum Event {
         /// Why.
         cause: Cause,
     },
+    /// A member is in the table no longer: gossip lost it for good, or the cluster did away with it. A later heartbeat makes
+    /// it known anew.
+    Forgotten {
+        /// Who.
+        member: NodeName,
+    },
     /// This process was not run for a while: `late` is how far behind its tick came. It abstains from judging now.
     Stalled {
         /// Time between when the tick was due and when something ran.
@@ -130,7 +136,7 @@ pub enum Event {
     },
     /// More than half of the live members fell silent at once, so it is this node that is cut off. It judges nobody.
     Isolated,
-    /// Enough members are heard again.
+    /// Enough members are heard again; that members were forgotten or left meanwhile is not enough.
     Reconnected,
     /// Nothing that `link.from` sends reaches `link.to` (this node), though other members hear it.
     LinkFault(LinkFault),

@@ -29,6 +29,7 @@ fn messages_have_these_bytes() {
     check_message(&Message::PingReq { nonce: 4, target: name("db-2") }, "010304000000000000000464622d32");
     let relayed = Message::RelayedAck { nonce: 5, generation: 6, target: name("a") };
     check_message(&relayed, "0104050000000000000006000000000000000161");
+    check_message(&Message::FalseDeath { nonce: 7, generation: 8 }, "010507000000000000000800000000000000");
 }
 
 #[test]

@@ -59,6 +59,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             generation,
             target: name(target)
         }),
+        (number(), number()).prop_map(|(nonce, generation)| Message::FalseDeath { nonce, generation }),
     ]
 }
 
@@ -117,9 +118,8 @@ impl Course {
             Input::Message { from, message } => self.detector.message(&name(*from), message.clone(), self.now),
             Input::Left { member } => self.detector.left(&name(*member), self.now),
             Input::Forget { member } => {
-                self.detector.forget(&name(*member));
                 self.lives.remove(member);
-                Vec::new()
+                self.detector.forget(&name(*member))
             }
             Input::Heard { member } => self.detector.heard(&name(*member), self.now),
         };

@@ -8,10 +8,11 @@
 //! cut / mend        nothing arrives here at all           hear        one datagram comes straight from each that beats
 //! run 2s            time passes, tick by tick             stall 8s    time passes without a tick
 //! restart b         a newer generation                    rival b     an older generation that still beats
-//! stale b           gossip repeats its old generation     leave b, forget b
+//! stale b           gossip repeats its old generation     leave b, forget b …, remove b …
 //! accuse c b …      c publishes that it suspects b …      clear c     c publishes that it suspects nobody
 //! late c b …        the same as accuse, but c says that it is late
-//! tell b ping 7 | suspected-ping 7 | ping-req 7 c         a message of b
+//! tell b ping 7 | suspected-ping 7 | ping-req 7 c | false-death 7 5
+//!                   a message of b; the last word is a generation, and that of `me` is 5
 //! show              the table of members                  links       link faults that are known
 //! ```
 //! Answers come without delay. Plain pings of ticks are not told; they would hide everything else.
@@ -81,7 +82,14 @@ impl Story {
                 let actions = self.detector.left(&names[0], self.now);
                 self.perform(actions, true);
             }
-            "forget" => self.detector.forget(&names[0]),
+            "forget" => names.iter().for_each(|name| {
+                let actions = self.detector.forget(name);
+                self.perform(actions, true);
+            }),
+            "remove" => names.iter().for_each(|name| {
+                let actions = self.detector.remove(name);
+                self.perform(actions, true);
+            }),
             "accuse" => self.accuse(&names[0], &names[1..], Lateness::OnTime),
             "late" => self.accuse(&names[0], &names[1..], Lateness::Stopped),
             "clear" => self.accuse(&names[0], &[], Lateness::OnTime),
@@ -165,6 +173,7 @@ impl Story {
         let message = match words[0] {
             "ping" => Message::Ping { nonce, suspected: false },
             "suspected-ping" => Message::Ping { nonce, suspected: true },
+            "false-death" => Message::FalseDeath { nonce, generation: words[2].parse().unwrap() },
             "ping-req" => Message::PingReq { nonce, target: name(words[2]) },
             other => panic!("no such message: {other}"),
         };
@@ -193,7 +202,7 @@ impl Story {
                 Some(other) if other.answers => Message::RelayedAck { nonce, generation: other.generation, target },
                 _ => return,
             },
-            Message::Ack { .. } | Message::RelayedAck { .. } => return,
+            Message::Ack { .. } | Message::RelayedAck { .. } | Message::FalseDeath { .. } => return,
         };
         let actions = self.detector.message(to, answer, self.now);
         self.perform(actions, true);
@@ -201,9 +210,16 @@ impl Story {
 
     fn show(&mut self) {
         let standing = self.detector.standing();
+        let held_dead = match self.detector.false_deaths() {
+            0 => String::new(),
+            count => format!(", held dead {count} times"),
+        };
         let isolated = if standing.isolated_since.is_some() { ", isolated" } else { "" };
-        let mut text =
-            format!("{} me {}{isolated}\n", seconds(self.now.since(MonoTime::default())), standing.lateness.as_str());
+        let mut text = format!(
+            "{} me {}{isolated}{held_dead}\n",
+            seconds(self.now.since(MonoTime::default())),
+            standing.lateness.as_str()
+        );
         for row in self.detector.members() {
             write!(
                 text,
@@ -245,6 +261,7 @@ fn describe(action: &Action) -> String {
             Message::Ping { .. } => format!("→ {to}: ping"),
             Message::Ack { nonce, .. } => format!("→ {to}: ack {nonce}"),
             Message::PingReq { target, .. } => format!("→ {to}: ping {target} for me"),
+            Message::FalseDeath { .. } => format!("→ {to}: I held you dead"),
             Message::RelayedAck { nonce, target, .. } => format!("→ {to}: {target} answered {nonce}"),
         },
         Action::Publish(evidence) => format!("publishes \"{}\"", evidence.encode()),
@@ -257,6 +274,7 @@ fn describe_event(event: &Event) -> String {
     match event {
         Event::Changed { member, from: None, to, cause, .. } => format!("{member}: {to} ({cause})"),
         Event::Changed { member, from: Some(from), to, cause, .. } => format!("{member}: {from} → {to} ({cause})"),
+        Event::Forgotten { member } => format!("{member}: forgotten"),
         Event::Stalled { late } => format!("was stalled for {}", seconds(*late)),
         Event::Isolated => "is isolated".to_owned(),
         Event::Reconnected => "is connected again".to_owned(),

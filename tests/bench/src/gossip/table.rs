@@ -71,7 +71,7 @@ fn write_row(nodes: usize, row: &Row, ours: Option<f64>, serf: Option<f64>) -> S
 }
 
 /// The median, or the nearest rank of another quantile; `None` without values.
-fn quantile(values: &[f64], share: f64) -> Option<f64> {
+pub(crate) fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     if share == 0.5 {

@@ -71,8 +71,11 @@ async fn next_frame(app: &Shared, events: &mut Receiver<MemberEvent>) -> Option<
             let change = membership::wire_change(&event, app.name.as_str());
             Some(ClusterEvent::Member(change).to_sse().into())
         }
-        // What was missed is in the members as they are now.
-        Ok(Err(RecvError::Lagged(_))) => Some(members_frame(app)),
+        // What was missed is in the members as they are now; older news must not come after them.
+        Ok(Err(RecvError::Lagged(_))) => {
+            *events = events.resubscribe();
+            Some(members_frame(app))
+        }
         Ok(Err(RecvError::Closed)) => None,
     }
 }

@@ -1,0 +1,179 @@
+//! Who is going to fail, and when: trends of measured signals, extrapolated to the level at which their subject has failed.
+//!
+//! A [`Series`] holds one signal of one subject: the latency of an instance, the fsync latency of a node, its free disk. The
+//! shell records samples and evaluates about once a bucket; it gets an [`Event`] when something is worth telling, and the
+//! latest [`Assessment`] for everyone who wants to check the numbers. A prediction is advice: it removes nothing.
+//!
+//! 1. Samples of a **bucket** (default 10 s) become their median; the **window** is the latest 60 buckets. Everything below
+//!    is in multiples `u` of the threshold, which makes signals of any unit alike.
+//! 2. A **trend** is one when the Mann–Kendall test with the correction of Hamed and Rao says so (p < 0.01), and the lower
+//!    limit of the Theil–Sen slope of `ln u` is at least 0.4 of it. That share, times the share of buckets that have a
+//!    sample, is the **confidence** in [0, 1]. Formulas and sources: `forecast/trend.rs`.
+//! 3. **Half-window rule**: slopes are those of the younger half of the window when it has a trend of its own, or when the
+//!    slope of the whole lies outside its 95 % limits; otherwise those of the whole. So a level that shifted and growth that
+//!    has ended do not go on, a ramp counts from its beginning, and a slow one in much noise has all the data there is.
+//! 4. **Time to threshold**, in buckets, of a straight line through `u` is `(1 − u) / b`, of growth `−ln u / g`, with `b` and
+//!    `g` the Theil–Sen slopes of `u` and `ln u`. Growth is too hasty for a straight ramp (its logarithm bends down), a line
+//!    too slow for growth, so both count by how well they fit: `T = T_straight^(1−c) · T_growth^c`, with the Akaike weight `c`
+//!    of growth (Burnham & Anderson 2002, §2.9), [`Assessment::curvature`]. The **interval** reaches from the smaller of the
+//!    two with the upper limit of the slope to the greater with the lower.
+//! 5. **Alarm**: a failure is predicted when it is due within one window, from a fifth of the threshold on, at a level that the
+//!    series has not survived before (sawtooth, daily cycle), three evaluations in a row; five against it clear the alarm.
+//!    [`Change::Degrading`] is the same within six windows.
+//! 6. **Common cause**: when most peers degrade, it is not this instance: [`common_cause`].
+//!
+//! A worked check: 200 ms of 1 s, +12 ms and +4 % a minute, curvature ½: straight 800 / 12 = 67 min, growth
+//! ln 5 / 0.04 = 40 min, together √(67 · 40) = 52 min.
+//!
+//! Limits. What fails from one bucket to the next announces nothing. What accelerates fails sooner than predicted: it is
+//! predicted, but late. A climb that levels off just below the threshold is called a failure. The first tooth of a sawtooth
+//! may be, too. A daily rhythm of the load is not modelled. Sources of the measures by which all this is judged: Salfner,
+//! Lenk & Malek, "A survey of online failure prediction methods", ACM Computing Surveys 42(3), 2010, §3.
+//!
+//! Memory: a series takes 4 bytes a bucket and [`Series::BYTES`] beside them: half a kilobyte at 60 buckets. An evaluation
+//! allocates nothing once its [`Scratch`] has grown; its time is proportional to the square of the window.
+
+mod alarm;
+mod assess;
+mod bucket;
+mod peers;
+mod signal;
+mod trend;
+
+use rollcall_types::MonoTime;
+
+use self::alarm::Alarm;
+pub use self::alarm::Outlook;
+use self::assess::assess;
+pub use self::assess::{Assessment, Scratch, TimeToThreshold};
+use self::bucket::Window;
+pub use self::peers::{CommonCause, PEERS_MIN, common_cause};
+pub use self::signal::{Fails, Options, OptionsError, SampleError, Signal, ThresholdError};
+use crate::{TimeToFailure, Trend};
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// It is getting worse, and would fail within six windows; or a prediction was softened to this.
+    Degrading,
+    /// It fails within one window if this goes on.
+    PredictedFailure,
+    /// What was told before does not hold any more.
+    Recovered,
+    /// Nothing was heard for a whole window, so what was told before is not known any more.
+    Withdrawn,
+}
+
+/// A change worth telling, with the numbers behind it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Event {
+    /// What changed.
+    pub change: Change,
+    /// The latest numbers.
+    pub assessment: Assessment,
+}
+
+/// One signal of one subject.
+///
+/// `now` must not go backwards; an older `now` is treated as the latest seen. While the clock stands still, no bucket ends
+/// and nothing is evaluated.
+///
+/// Invariants:
+/// - An alarm stands only while the window holds a sample.
+/// - `assessment` is of the latest evaluation; it is `None` when that saw too little.
+#[derive(Debug, Clone)]
+pub struct Series {
+    signal: Signal,
+    window: Window,
+    alarm: Alarm,
+    /// Whether a bucket with a sample was closed since the latest evaluation.
+    is_due: bool,
+    assessment: Option<Assessment>,
+}
+
+impl Series {
+    /// Size of a series without its window.
+    pub const BYTES: usize = size_of::<Self>();
+
+    /// A series without samples, whose first bucket begins `now`.
+    pub fn new(signal: Signal, options: Options, now: MonoTime) -> Self {
+        let window = Window::new(options, now);
+        Self { signal, window, alarm: Alarm::default(), is_due: false, assessment: None }
+    }
+
+    /// Adds a sample taken `now`, in the unit of the threshold. The mean of outcomes, 0 or 1, is to be taken before.
+    ///
+    /// # Errors
+    /// When nothing can measure that: NaN, infinite, negative. The sample is not counted then.
+    pub fn record(&mut self, value: f64, now: MonoTime) -> Result<(), SampleError> {
+        let ratio = self.signal.ratio(value)?;
+        self.is_due |= self.window.roll(now);
+        self.window.add(ratio);
+        Ok(())
+    }
+
+    /// Looks at the buckets that are over, and says what changed. To be called once a bucket or more often; when nothing
+    /// new was sampled since the last time, it does nothing. Buckets that were missed count as one evaluation.
+    pub fn evaluate(&mut self, now: MonoTime, scratch: &mut Scratch) -> Option<Event> {
+        self.is_due |= self.window.roll(now);
+        if self.window.present() == 0 {
+            return self.withdraw();
+        }
+        if !std::mem::take(&mut self.is_due) {
+            return None;
+        }
+        // With too few samples an alarm stands: there is no evidence against it yet.
+        self.assessment = assess(&self.window, self.signal, scratch);
+        let assessment = self.assessment?;
+        let before = self.alarm.outlook();
+        let after = self.alarm.judge(&assessment, self.signal.towards_failure(), self.window.options());
+        let change = match after {
+            _ if after == before => return None,
+            Outlook::Calm => Change::Recovered,
+            Outlook::Degrading => Change::Degrading,
+            Outlook::FailurePredicted => Change::PredictedFailure,
+        };
+        Some(Event { change, assessment })
+    }
+
+    /// Forgets everything: the subject was restarted, or is another one now.
+    pub fn restart(&mut self, now: MonoTime) {
+        *self = Self::new(self.signal, self.window.options(), now);
+    }
+
+    /// What is watched.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// The latest numbers; `None` before half a window was seen, and after a whole one without samples.
+    pub fn assessment(&self) -> Option<&Assessment> {
+        self.assessment.as_ref()
+    }
+
+    /// What is expected.
+    pub fn outlook(&self) -> Outlook {
+        self.alarm.outlook()
+    }
+
+    /// Where the subject is heading, as digests tell it.
+    pub fn trend(&self) -> Trend {
+        self.assessment.map_or(Trend::Unknown, |assessment| assessment.trend)
+    }
+
+    /// When it is predicted to fail, as digests tell it: only while an alarm stands.
+    pub fn time_to_failure(&self) -> TimeToFailure {
+        let time = self.assessment.and_then(|assessment| assessment.time_to_threshold);
+        match time {
+            Some(time) if self.outlook() > Outlook::Calm => TimeToFailure::within(time.likely),
+            _ => TimeToFailure::NotPredicted,
+        }
+    }
+
+    fn withdraw(&mut self) -> Option<Event> {
+        let was_told = self.outlook() > Outlook::Calm;
+        self.alarm = Alarm::default();
+        let assessment = self.assessment.take().filter(|_| was_told)?;
+        Some(Event { change: Change::Withdrawn, assessment })
+    }
+}
