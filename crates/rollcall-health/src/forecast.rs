@@ -26,9 +26,10 @@
 //! ln 5 / 0.04 = 40 min, together √(67 · 40) = 52 min.
 //!
 //! Limits. What fails from one bucket to the next announces nothing. What accelerates fails sooner than predicted: it is
-//! predicted, but late. A climb that levels off just below the threshold is called a failure. The first tooth of a sawtooth
-//! may be, too. A daily rhythm of the load is not modelled. Sources of the measures by which all this is judged: Salfner,
-//! Lenk & Malek, "A survey of online failure prediction methods", ACM Computing Surveys 42(3), 2010, §3.
+//! predicted, but late. A climb that levels off just below the threshold is called a failure, and so may be the teeth of a
+//! sawtooth in its first two windows. A straight ramp in much noise may be predicted half an hour ahead instead of ten
+//! minutes. A daily rhythm of the load is not modelled. The measures by which all this is judged: Salfner, Lenk & Malek, "A
+//! survey of online failure prediction methods", ACM Computing Surveys 42(3), 2010, §3.
 //!
 //! Memory: a series takes 4 bytes a bucket and [`Series::BYTES`] beside them: half a kilobyte at 60 buckets. An evaluation
 //! allocates nothing once its [`Scratch`] has grown; its time is proportional to the square of the window.
