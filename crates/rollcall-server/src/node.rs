@@ -239,7 +239,7 @@ fn affordable(connections_max: usize, descriptors: Option<u64>) -> usize {
     let room = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let room = room - DESCRIPTORS_RESERVED.min(room / 4);
     if room < connections_max {
-        warn!(
+        info!(
             "at most {room} client connections instead of {connections_max}: the limit of open files leaves no more; raise \
              it (ulimit -n, LimitNOFILE=)"
         );

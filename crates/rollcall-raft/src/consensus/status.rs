@@ -165,6 +165,9 @@ pub(super) async fn follow(core: Arc<Core>) {
     let mut metrics_of_raft = core.raft.metrics();
     let mut last = (None, None);
     loop {
+        // Marked as seen before it is looked at: a change that comes while it is looked at must not be missed, since on a
+        // node that nobody talks to there may be no other one.
+        server.borrow_and_update();
         let status = core.status();
         for (node, peer) in status.voters.iter().chain(&status.learners).filter(|(node, _)| **node != core.node) {
             core.links.get(&core.hub, *node, &peer.peer_addr);
@@ -181,7 +184,6 @@ pub(super) async fn follow(core: Arc<Core>) {
             );
         }
         core.status.send_replace(status);
-        server.borrow_and_update();
         loop {
             tokio::select! {
                 changed = server.changed() => {
