@@ -47,10 +47,14 @@ impl Api {
     }
 
     async fn get(&mut self, path: &str) -> Result<Vec<u8>> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => HttpConnection::connect(self.address).await?,
-        };
+        // A connection that was idle for longer than a node waits for the next request is closed by then: another one is made.
+        if let Some(mut connection) = self.connection.take()
+            && let Ok(body) = connection.exchange_ok("GET", path, b"").await.map(<[u8]>::to_vec)
+        {
+            self.connection = Some(connection);
+            return Ok(body);
+        }
+        let mut connection = HttpConnection::connect(self.address).await?;
         let body = connection.exchange_ok("GET", path, b"").await?.to_vec();
         self.connection = Some(connection);
         Ok(body)
