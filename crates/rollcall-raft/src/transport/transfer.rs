@@ -107,8 +107,9 @@ pub(crate) async fn serve(core: &Arc<Core>, from: NodeId, mut frames: Frames) ->
     if voted_for(&vote) != from {
         return Err(ServeError::Identity(voted_for(&vote)));
     }
-    let Ok(_slot) = core.snapshot_slot.try_acquire() else { return reply(&mut frames, &Transferred::Busy).await };
+    let Ok(slot) = core.snapshot_slot.try_acquire() else { return reply(&mut frames, &Transferred::Busy).await };
     if let Err(reason) = is_plausible(core, &vote, &meta, bytes) {
+        drop(slot);
         return reply(&mut frames, &Transferred::Refused(reason)).await;
     }
     reply(&mut frames, &Transferred::Ready).await?;
@@ -116,6 +117,8 @@ pub(crate) async fn serve(core: &Arc<Core>, from: NodeId, mut frames: Frames) ->
     let result = receive(core, &mut frames, &path, vote, meta, bytes).await;
     // After an installation there is nothing under this name any more.
     drop(tokio::fs::remove_file(&path).await);
+    // Before the answer: whoever is refused may begin again at once.
+    drop(slot);
     match result? {
         Ok(response) => reply(&mut frames, &Transferred::Installed(response)).await,
         Err(reason) => {
