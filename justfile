@@ -24,3 +24,12 @@ bench *ARGS:
 # Twenty leader kills and pauses under load, and the rest of the long process tests.
 long:
     ROLLCALL_LONG=1 cargo test --release -p rollcall-tests -- --nocapture --test-threads=1
+
+# Faults against five nodes, judged from outside: every workload under every nemesis, a minute each. `just jepsen short` is what CI runs.
+jepsen SUITE="long":
+    cargo build --release -p rollcall -p jepsen-lite
+    target/release/jepsen-lite suite jepsen-lite/suites/{{SUITE}}.txt
+
+# Whether the harness finds bugs that nodes show on purpose.
+jepsen-planted:
+    bash jepsen-lite/planted.sh

@@ -277,6 +277,14 @@ impl Node {
         sent.unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name()));
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn process_id(&self) -> u32 {
+        self.pid().as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Its pid. The child is not waited for while it is in `process`, so the pid cannot have gone to another program.
     fn pid(&self) -> Pid {
         let process = self.process();

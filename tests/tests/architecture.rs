@@ -14,17 +14,22 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("rollcall-types", &[]),
     ("rollcall-catalog", &["rollcall-types"]),
     ("rollcall-health", &["rollcall-types"]),
+    ("rollcall-routing", &["rollcall-types"]),
     ("rollcall-gossip", &["rollcall-types", "rollcall-health"]),
     ("rollcall-api", &["rollcall-types"]),
     ("rollcall-raft", &["rollcall-types", "rollcall-catalog"]),
-    ("rollcall-server", &["rollcall-types", "rollcall-catalog", "rollcall-api", "rollcall-raft", "rollcall-gossip"]),
+    (
+        "rollcall-server",
+        &["rollcall-types", "rollcall-catalog", "rollcall-health", "rollcall-api", "rollcall-raft", "rollcall-gossip"],
+    ),
     ("rollcall", &["rollcall-types", "rollcall-api", "rollcall-server"]),
+    ("jepsen-lite", &["rollcall-api"]),
     ("rollcall-tests", &["rollcall-types", "rollcall-health", "rollcall-api"]),
     ("rollcall-bench", &["rollcall-types", "rollcall-health", "rollcall-gossip", "rollcall-api", "rollcall-tests"]),
 ];
 
 /// Crates without async, I/O, threads, clocks or randomness of their own.
-const PURE: &[&str] = &["rollcall-types", "rollcall-catalog", "rollcall-health"];
+const PURE: &[&str] = &["rollcall-types", "rollcall-catalog", "rollcall-health", "rollcall-routing"];
 /// What a pure crate never reaches, through however many others.
 const IMPURE: &[&str] = &["tokio", "openraft", "chitchat", "axum", "hyper", "reqwest", "raft-log", "rand"];
 

@@ -3,7 +3,7 @@
 use http::Uri;
 use rollcall_types::{
     CheckId, CheckKind, CheckSpec, Host, INTERVAL_MAX, INTERVAL_MIN, InstanceId, Invalid, LEASE_TTL_MAX, LEASE_TTL_MIN,
-    Millis, Port, ServiceName, Text,
+    Millis, Port, ServiceName, TIMEOUT_MAX, Text,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -132,8 +132,9 @@ impl RegistrationCheck {
     fn convert_timing(&self, at: &mut Scope<'_>) -> (Millis, Millis) {
         let range = |raw| Millis::within(raw, INTERVAL_MIN, INTERVAL_MAX);
         let interval = at.optional_number("interval_ms", &self.interval_ms, range).unwrap_or(INTERVAL_DEFAULT);
-        let timeout =
-            at.optional_number("timeout_ms", &self.timeout_ms, range).unwrap_or_else(|| TIMEOUT_DEFAULT.min(interval));
+        let within = |raw| Millis::within(raw, INTERVAL_MIN, TIMEOUT_MAX);
+        let timeout = at.optional_number("timeout_ms", &self.timeout_ms, within);
+        let timeout = timeout.unwrap_or_else(|| TIMEOUT_DEFAULT.min(interval));
         if timeout > interval {
             let rule = format!("must be at most interval_ms, {}; got {}", interval.get(), timeout.get());
             at.refuse("timeout_ms", rule);
@@ -223,9 +224,11 @@ pub(crate) fn authority(host: &Host, port: Port) -> String {
 
 /// Reads an absolute `http` or `https` URL with a host.
 pub(crate) fn web_url(text: &str) -> Result<Text, Invalid> {
-    let refused = || Invalid::new("be an absolute http or https URL with a host", text);
+    let refused = || Invalid::new("be an absolute http or https URL with a host and without a password", text);
     let uri: Uri = text.parse().map_err(|_| refused())?;
-    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    // Whoever reads the instance would read it.
+    let has_user = uri.authority().is_some_and(|all| all.as_str().contains('@'));
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https")) && !has_user;
     let host = uri.host().unwrap_or_default();
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let has_port_if_any = uri.authority().is_some_and(|all| !all.as_str().ends_with(':') && uri.port_u16() != Some(0));

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Timestamp;
+use crate::{State, Timestamp};
 
 /// One change, as history tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryRecord {
-    /// The revision of the change.
+    /// The revision of the change. Transitions that were journaled together share one.
     pub revision: u64,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]
@@ -21,8 +21,15 @@ pub struct HistoryRecord {
     pub service: Option<String>,
     /// The instance it was about, if it was about one.
     pub instance: Option<String>,
-    /// The change in one word: `registered`, `updated`, `deregistered`, `defined`, `configured`.
+    /// The change in one word: `registered`, `updated`, `lifecycle`, `deregistered`, `defined`, `removed`, `configured`,
+    /// `kv_put`, `kv_removed`, `state`.
     pub action: String,
-    /// Why, when that was said.
+    /// Why, when that was said; of a `state` the cause in one word.
     pub cause: Option<String>,
+    /// Of a `state`: the status before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<State>,
+    /// Of a `state`: the status after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
 }

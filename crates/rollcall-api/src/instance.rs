@@ -7,19 +7,17 @@ use std::collections::BTreeMap;
 
 use rollcall_types::{
     ActorName, CheckKind, CheckSpec, InstanceId, InstanceSpec, Label, LeaseSpec, Lifecycle, Metadata, Protocol,
-    Revision, ServiceName, Tags, UnixMillis, Version,
+    Revision, ServiceName, Status, Tags, UnixMillis, Version,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::Timestamp;
 use crate::check::{authority, is_probed, kind_name};
-
-/// Why an instance without any evidence is `unknown`.
-const NO_EVIDENCE: &str = "no evidence yet";
+use crate::known::thousandths;
+use crate::{Forecast, KnownHealth, Overlay, Overlays, Timestamp, Trend, WarmUp};
 
 /// What the cluster believes about an instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Registered, not yet passing.
@@ -31,8 +29,34 @@ pub enum State {
     /// Its checks fail.
     Critical,
     /// Nobody knows. A client reads a state that it does not know as this one.
+    #[default]
     #[serde(other)]
     Unknown,
+}
+
+impl State {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl From<Status> for State {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Starting => Self::Starting,
+            Status::Passing => Self::Passing,
+            Status::Warning => Self::Warning,
+            Status::Critical => Self::Critical,
+            Status::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// What an operator decided about an instance.
@@ -47,6 +71,9 @@ pub enum LifecycleState {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(value_type = Option<String>, format = DateTime)]
         deadline: Option<Timestamp>,
+        /// Whether the deadline had passed when this was read: it should be done by now.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        deadline_passed: bool,
         /// Why.
         reason: String,
     },
@@ -61,7 +88,7 @@ pub enum LifecycleState {
 }
 
 /// An instance in an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Instance {
     /// Name of its service.
     pub service: String,
@@ -94,8 +121,30 @@ pub struct Instance {
     /// Since when it is in this state.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Why it is in this state.
+    /// Why it is in this state, in one word: `unchecked`, `unseen`, `stale`, `observed`, `confirmed`, `only_observer`,
+    /// `unconfirmed` or `path`. [`cause_phrase`](crate::cause_phrase) has the sentence.
     pub cause: String,
+    /// How well it does, 0 to 1; `null` when nobody looks, and in a watch.
+    #[serde(default)]
+    pub score: Option<f64>,
+    /// Where it is heading.
+    #[serde(default)]
+    pub trend: Trend,
+    /// When it fails, if that is predicted.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
+    /// What changes how it is used.
+    #[serde(default)]
+    pub overlays: Vec<Overlay>,
+    /// How far it is in its slow start; left out when it is in none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
+    /// Observers whose word counts; `null` in a watch.
+    #[serde(default)]
+    pub looking: Option<u16>,
+    /// How many of them see it failing; `null` in a watch.
+    #[serde(default)]
+    pub failing: Option<u16>,
     /// When it was first registered.
     #[schema(value_type = String, format = DateTime)]
     pub registered_at: Timestamp,
@@ -181,6 +230,11 @@ pub struct InstanceRef<'a> {
     pub spec: &'a InstanceSpec,
     /// What an operator decided about it.
     pub lifecycle: &'a Lifecycle,
+    /// What is known of its health.
+    pub health: KnownHealth,
+    /// When this is read: it decides which quarantines and deadlines are over. `None` for what many read at different times,
+    /// as a watch frame is: it shows what was decided, with its times, and leaves the rest to the reader.
+    pub at: Option<UnixMillis>,
     /// When it was first registered.
     pub registered_at: UnixMillis,
     /// When it was last changed.
@@ -195,7 +249,8 @@ pub struct InstanceRef<'a> {
 
 impl Serialize for InstanceRef<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let spec = self.spec;
+        let (spec, health) = (self.spec, &self.health);
+        let decided = self.at.map_or(self.lifecycle, |at| self.lifecycle.at(at));
         let wire = InstanceWire {
             service: self.service,
             id: self.id,
@@ -209,10 +264,17 @@ impl Serialize for InstanceRef<'_> {
             lease: spec.lease.as_ref().map(lease_wire),
             checks: Each(&spec.checks, check_wire),
             deregister_after_ms: spec.deregister_after.map(|after| after.get()),
-            lifecycle: lifecycle_wire(self.lifecycle),
-            state: State::Unknown,
-            since: self.registered_at.into(),
-            cause: NO_EVIDENCE,
+            lifecycle: lifecycle_wire(decided, self.at),
+            state: health.status.into(),
+            since: health.since.into(),
+            cause: health.cause.as_str(),
+            score: health.score.map(thousandths),
+            trend: health.trend,
+            forecast: health.forecast,
+            overlays: overlays(health.overlays, decided),
+            warm_up: health.warm_up,
+            looking: health.observers.map(|(looking, _)| looking),
+            failing: health.observers.map(|(_, failing)| failing),
             registered_at: self.registered_at.into(),
             modified_at: self.modified_at.into(),
             registered_by: self.registered_by,
@@ -241,7 +303,15 @@ struct InstanceWire<'a> {
     lifecycle: LifecycleWire<'a>,
     state: State,
     since: Timestamp,
-    cause: &'a str,
+    cause: &'static str,
+    score: Option<f64>,
+    trend: Trend,
+    forecast: Option<Forecast>,
+    overlays: Overlays,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_up: Option<WarmUp>,
+    looking: Option<u16>,
+    failing: Option<u16>,
     registered_at: Timestamp,
     modified_at: Timestamp,
     registered_by: &'a ActorName,
@@ -341,6 +411,8 @@ enum LifecycleWire<'a> {
     Draining {
         #[serde(skip_serializing_if = "Option::is_none")]
         deadline: Option<Timestamp>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        deadline_passed: bool,
         reason: &'a str,
     },
     Quarantined {
@@ -349,12 +421,22 @@ enum LifecycleWire<'a> {
     },
 }
 
-fn lifecycle_wire(lifecycle: &Lifecycle) -> LifecycleWire<'_> {
+fn lifecycle_wire(lifecycle: &Lifecycle, at: Option<UnixMillis>) -> LifecycleWire<'_> {
     match lifecycle {
         Lifecycle::Active => LifecycleWire::Active,
         Lifecycle::Draining { deadline, reason } => {
-            LifecycleWire::Draining { deadline: deadline.map(Timestamp), reason }
+            let deadline_passed = deadline.zip(at).is_some_and(|(deadline, at)| deadline <= at);
+            LifecycleWire::Draining { deadline: deadline.map(Timestamp), deadline_passed, reason }
         }
         Lifecycle::Quarantined { until, reason } => LifecycleWire::Quarantined { until: (*until).into(), reason },
+    }
+}
+
+/// `known` and what the lifecycle adds to it.
+fn overlays(known: Overlays, lifecycle: &Lifecycle) -> Overlays {
+    match lifecycle {
+        Lifecycle::Active => known,
+        Lifecycle::Draining { .. } => known.with(Overlay::Draining),
+        Lifecycle::Quarantined { .. } => known.with(Overlay::Quarantined),
     }
 }

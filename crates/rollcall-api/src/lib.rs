@@ -19,8 +19,12 @@ pub mod decode;
 mod document;
 mod field;
 pub mod headers;
+mod health;
 mod history;
 mod instance;
+mod known;
+mod lease;
+mod lifecycle;
 mod merge_patch;
 mod number;
 pub mod paths;
@@ -29,6 +33,7 @@ pub mod query;
 mod registration;
 mod reply;
 mod service;
+mod summary;
 mod time;
 mod watch;
 
@@ -42,13 +47,27 @@ pub use cluster::{
 };
 pub use document::Document;
 pub use field::{ERRORS_MAX, FieldError};
+pub use health::{
+    CheckSeen, HealthObserver, HealthSeen, HealthSighting, HealthVoucher, InstanceHealth, ProbeRun, ScoreTerm,
+};
 pub use history::HistoryRecord;
 pub use instance::{Check, Endpoint, Instance, InstanceRef, Lease, LifecycleState, State};
+pub use known::{
+    CommonCause, Forecast, ForecastSignal, KnownHealth, Outlook, Overlay, Overlays, Trend, WarmUp, cause_phrase,
+};
+pub use lease::{
+    CheckedHeartbeat, CheckedItem, Heartbeat, HeartbeatLoad, HeartbeatStatus, LeaseRenewed, RENEWALS_MAX, RenewItem,
+    RenewReply, RenewRequest, RenewResult,
+};
+pub use lifecycle::{ActivateRequest, DrainRequest, QuarantineRequest};
 pub use merge_patch::{merge, merge_patch};
 pub use number::{COST_MAX, Cost, Number};
 pub use problem::{Code, PROBLEM_JSON, Problem, Retry};
 pub use registration::{Registration, RegistrationEndpoint, RegistrationLease};
 pub use reply::{List, WriteReply};
 pub use service::{ConfigDocument, Definition, DefinitionRef, Service, ServiceDefinition};
+pub use summary::{HealthReport, ServiceHealth, ServiceHealthReport, StateCounts};
 pub use time::Timestamp;
-pub use watch::{Change, EventBatch, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, WatchEvent};
+pub use watch::{
+    Change, EventBatch, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, StateChange, StateChanges, WatchEvent,
+};

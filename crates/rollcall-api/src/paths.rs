@@ -16,8 +16,26 @@ pub const CONFIG: &str = "/v1/services/{service}/config";
 pub const INSTANCES: &str = "/v1/services/{service}/instances";
 /// An instance: GET, PUT, PATCH, DELETE.
 pub const INSTANCE: &str = "/v1/services/{service}/instances/{id}";
+/// The lease of an instance: PUT.
+pub const LEASE: &str = "/v1/services/{service}/instances/{id}/lease";
+/// The health of an instance in full: GET.
+pub const INSTANCE_HEALTH: &str = "/v1/services/{service}/instances/{id}/health";
+/// Many leases at once: POST.
+pub const RENEW_LEASES: &str = "/v1/leases/renew";
+/// Lets an instance finish what it has and take nothing new: POST.
+pub const DRAIN: &str = "/v1/services/{service}/instances/{id}/drain";
+/// Ends a drain: POST.
+pub const UNDRAIN: &str = "/v1/services/{service}/instances/{id}/undrain";
+/// Keeps an instance out of selection for a time: POST.
+pub const QUARANTINE: &str = "/v1/services/{service}/instances/{id}/quarantine";
+/// Ends a quarantine: POST.
+pub const RELEASE: &str = "/v1/services/{service}/instances/{id}/release";
 /// Instances of every service that offers a capability.
 pub const CAPABILITY_INSTANCES: &str = "/v1/capabilities/{capability}/instances";
+/// The health of everything: GET.
+pub const HEALTH: &str = "/v1/health";
+/// The health of a service and of its instances, worst first: GET.
+pub const SERVICE_HEALTH: &str = "/v1/services/{service}/health";
 /// A key: GET, PUT, DELETE of raw bytes.
 pub const KEY: &str = "/v1/kv/{*key}";
 /// Server-sent events.
@@ -72,6 +90,41 @@ pub fn instances(service: &str) -> String {
 /// [`INSTANCE`] filled.
 pub fn instance(service: &str, id: &str) -> String {
     format!("{SERVICES}/{}/instances/{}", segment(service), segment(id))
+}
+
+/// [`LEASE`] filled.
+pub fn lease(service: &str, id: &str) -> String {
+    format!("{}/lease", instance(service, id))
+}
+
+/// [`INSTANCE_HEALTH`] filled.
+pub fn instance_health(service: &str, id: &str) -> String {
+    format!("{}/health", instance(service, id))
+}
+
+/// [`SERVICE_HEALTH`] filled.
+pub fn service_health(service: &str) -> String {
+    format!("{SERVICES}/{}/health", segment(service))
+}
+
+/// [`DRAIN`] filled.
+pub fn drain(service: &str, id: &str) -> String {
+    format!("{}/drain", instance(service, id))
+}
+
+/// [`UNDRAIN`] filled.
+pub fn undrain(service: &str, id: &str) -> String {
+    format!("{}/undrain", instance(service, id))
+}
+
+/// [`QUARANTINE`] filled.
+pub fn quarantine(service: &str, id: &str) -> String {
+    format!("{}/quarantine", instance(service, id))
+}
+
+/// [`RELEASE`] filled.
+pub fn release(service: &str, id: &str) -> String {
+    format!("{}/release", instance(service, id))
 }
 
 /// [`CAPABILITY_INSTANCES`] filled.

@@ -88,6 +88,8 @@ codes! {
     ServiceNotFound = "service_not_found", NOT_FOUND, Never, "No such service";
     /// There is no such instance.
     InstanceNotFound = "instance_not_found", NOT_FOUND, Never, "No such instance";
+    /// The instance is not registered, or without a lease: register again.
+    LeaseNotFound = "lease_not_found", NOT_FOUND, Never, "No such lease";
     /// The service has no configuration document.
     ConfigNotFound = "config_not_found", NOT_FOUND, Never, "No configuration document";
     /// There is no such key.
@@ -104,6 +106,8 @@ codes! {
     SchemaChanged = "schema_changed", CONFLICT, Never, "Definition changed meanwhile";
     /// The membership cannot change this way now.
     MembershipConflict = "membership_conflict", CONFLICT, Never, "Membership cannot change this way";
+    /// An operator decided otherwise about the instance: undrain what drains, release what is quarantined.
+    LifecycleConflict = "lifecycle_conflict", CONFLICT, Never, "Instance is in another state of its life";
     /// The idempotency key or sequence was used for another request.
     IdempotencyConflict = "idempotency_conflict", UNPROCESSABLE_ENTITY, Never, "Idempotency key used for another request";
     /// The request was answered so long ago that its answer is forgotten.

@@ -31,13 +31,25 @@ impl Consistency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthFilter {
-    /// Those that can take traffic.
+    /// Those that can take traffic: passing or warning, and neither draining nor quarantined.
     Healthy,
     /// Those that can take traffic, or all when none can.
     HealthyOrAll,
     /// All.
     #[default]
     Any,
+}
+
+/// Who is asked what it sees of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthSource {
+    /// The node that answers.
+    #[serde(rename = "self")]
+    This,
+    /// All who look at the instance.
+    #[default]
+    All,
 }
 
 /// Declares a query struct: every parameter optional, unknown ones refused, absent ones not written.
@@ -63,6 +75,22 @@ query!(
     }
 );
 query!(
+    /// Parameters of a heartbeat.
+    LeaseQuery {
+        /// Waits until the node has this revision: that of the registration, right after it.
+        min_revision: u64,
+    }
+);
+query!(
+    /// Parameters of the health of one instance.
+    HealthQuery {
+        /// Whom to ask for details; default `all`.
+        from: HealthSource,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
     /// Parameters of a list of services.
     ServicesQuery {
         /// Only services with this tag.
@@ -80,9 +108,10 @@ query!(
     }
 );
 query!(
-    /// Parameters of a list of instances. With `since` it is a long poll for changes.
+    /// Parameters of a list of instances. With `since` it is a long poll for changes, which knows the states of the journal
+    /// and tells of an instance that does not pass the filters any more as if it were deleted.
     InstancesQuery {
-        /// By health; default `any`.
+        /// By health; default `any`. Not `healthy_or_all` with `since`.
         health: HealthFilter,
         /// Only instances with this tag.
         tag: String,
@@ -102,6 +131,32 @@ query!(
         since: u64,
         /// Longest wait for a change: `30s`, `500ms`.
         wait: String,
+    }
+);
+query!(
+    /// Parameters of the health of everything.
+    HealthReportQuery {
+        /// Only services with one of these statuses, separated by commas: `critical,warning`. The counts are of all.
+        state: String,
+        /// Most items of a page.
+        limit: u32,
+        /// `next_cursor` of the page before.
+        cursor: String,
+        /// How fresh the catalogue must be; default `stale`. Health is what the node knows.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
+    /// Parameters of the health of a service.
+    ServiceHealthQuery {
+        /// Most instances to show, the worst of them.
+        limit: u32,
+        /// How fresh the catalogue must be; default `stale`. Health is what the node knows.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
     }
 );
 query!(

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_types::{CAPABILITIES_MAX, Invalid, JsonText, Label, Millis, Resources, TAGS_MAX, Text, Version};
+use rollcall_types::{
+    CAPABILITIES_MAX, Invalid, JsonText, Label, Millis, Resources, SLOW_START_MAX, TAGS_MAX, Text, Version,
+};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -61,6 +63,11 @@ pub struct ServiceDefinition {
     /// JSON Schema that its configuration document must satisfy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<Value>,
+    /// How long an instance that became passing is warming up, with a share of traffic that grows: 0 to 3600000. Default 0:
+    /// it gets all of its share at once.
+    #[serde(skip_serializing_if = "Number::is_absent")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 3_600_000, default = 0)]
+    pub slow_start_ms: Number,
 }
 
 impl ServiceDefinition {
@@ -94,6 +101,11 @@ impl ServiceDefinition {
             owner: at.optional_text("owner", self.owner.as_deref()),
             docs_url: self.docs_url.as_deref().and_then(|url| at.keep("docs_url", web_url(url))),
             config_schema: convert_schema(&mut at, self.config_schema.as_ref()),
+            slow_start: at
+                .optional_number("slow_start_ms", &self.slow_start_ms, |raw| {
+                    Millis::within(raw, Millis::new(0), SLOW_START_MAX)
+                })
+                .filter(|slow_start| slow_start.get() > 0),
         };
         review.finish(definition)
     }
@@ -128,6 +140,8 @@ pub struct Definition {
     /// JSON Schema of its configuration document.
     #[schema(value_type = Option<Value>)]
     pub config_schema: Option<Document>,
+    /// How long an instance that became passing is warming up.
+    pub slow_start_ms: Option<u64>,
 }
 
 /// What a [`Definition`] is written from: borrowed from the catalogue, serialized without copying, but for the schema.
@@ -150,6 +164,7 @@ impl Serialize for DefinitionRef<'_> {
             owner: Option<&'a Text>,
             docs_url: Option<&'a Text>,
             config_schema: Option<Document>,
+            slow_start_ms: Option<Millis>,
         }
         let Self(definition) = self;
         let schema = definition.config_schema.as_ref().map(Document::try_from).transpose();
@@ -166,6 +181,7 @@ impl Serialize for DefinitionRef<'_> {
             owner: definition.owner.as_ref(),
             docs_url: definition.docs_url.as_ref(),
             config_schema: schema.map_err(serde::ser::Error::custom)?,
+            slow_start_ms: definition.slow_start,
         };
         wire.serialize(serializer)
     }

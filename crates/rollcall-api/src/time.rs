@@ -18,6 +18,16 @@ const WRITTEN_LEN: usize = 24;
 pub struct Timestamp(pub UnixMillis);
 
 impl Timestamp {
+    /// The time so many milliseconds after 1970-01-01T00:00:00Z.
+    pub const fn from_millis(raw: u64) -> Self {
+        Self(UnixMillis::new(raw))
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn millis(self) -> u64 {
+        self.0.get()
+    }
+
     /// Reads an RFC 3339 time; `None` when it is not one or lies before 1970.
     pub fn parse(text: &str) -> Option<Self> {
         let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();

@@ -1,14 +1,14 @@
 //! Watches: the changes of the catalogue as a stream of frames.
 //!
 //! A frame is the same JSON in a server-sent event and in a long poll; `event` says which it is. Every change has a
-//! revision of its own, which is the event id: a watcher that comes back with the last id it saw, to any node, gets each
+//! revision of its own (transitions that were journaled together share one, and a frame), which is the event id: a watcher that comes back with the last id it saw, to any node, gets each
 //! change once and in order. A snapshot in several parts carries its id on the last part only, so a watcher that lost
 //! the connection within it gets it again from the start.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Instance, Timestamp};
+use crate::{Instance, State, Timestamp};
 
 /// Most instances in one part of a snapshot.
 pub const SNAPSHOT_ITEMS_MAX: usize = 500;
@@ -29,6 +29,8 @@ pub enum WatchEvent<I = Instance> {
     Config(Change<I>),
     /// Nothing up to this revision concerned the watcher; resume from here.
     Bookmark(Progress),
+    /// Instances have another status, as the journal tells it. Their registrations are as they were.
+    State(StateChanges),
 }
 
 /// A part of a snapshot.
@@ -69,6 +71,36 @@ pub struct Change<I = Instance> {
     pub actor: String,
 }
 
+/// Transitions that were journaled together: one revision, one frame, with those that concern the watcher.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StateChanges {
+    /// Their place in history.
+    pub revision: u64,
+    /// When the leader wrote them down.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// In order. At most 4,096.
+    pub items: Vec<StateChange>,
+}
+
+/// A change of the status of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StateChange {
+    /// Its service.
+    pub service: String,
+    /// Its id.
+    pub id: String,
+    /// What it was before.
+    pub from: State,
+    /// What it is now.
+    pub state: State,
+    /// Why, in one word: `unchecked`, `unseen`, `stale`, `observed`, `confirmed`, `only_observer`, `unconfirmed`, `path`.
+    pub cause: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
 /// How far a watch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
@@ -95,6 +127,7 @@ impl<I> WatchEvent<I> {
             Self::Definition(_) => "definition",
             Self::Config(_) => "config",
             Self::Bookmark(_) => "bookmark",
+            Self::State(_) => "state",
         }
     }
 
@@ -106,6 +139,7 @@ impl<I> WatchEvent<I> {
                 change.revision
             }
             Self::Bookmark(progress) => progress.revision,
+            Self::State(changes) => changes.revision,
         }
     }
 

@@ -130,7 +130,11 @@ fn checks_that_break_a_rule_are_refused() {
     for (check_json, field, rule) in [
         (json!({}), "checks[0].type", "must be \"http\", \"tcp\", \"grpc\", \"ttl\" or \"alias\"; got \"\""),
         (json!({"type": "icmp"}), "checks[0].type", "got \"icmp\""),
-        (json!({"type": "http"}), "checks[0].url", "must be an absolute http or https URL with a host"),
+        (
+            json!({"type": "http"}),
+            "checks[0].url",
+            "must be an absolute http or https URL with a host and without a password",
+        ),
         (json!({"type": "http", "url": "/health"}), "checks[0].url", "absolute"),
         (json!({"type": "http", "url": "ftp://a/"}), "checks[0].url", "absolute"),
         (json!({"type": "http", "url": "http://:80/"}), "checks[0].url", "with a host"),
@@ -154,6 +158,8 @@ fn checks_that_break_a_rule_are_refused() {
             "must be at most interval_ms, 1000; got 1001",
         ),
         (json!({"type": "tcp", "address": "a:1", "timeout_ms": -5}), "checks[0].timeout_ms", "got -5"),
+        (json!({"type": "tcp", "address": "a:1", "timeout_ms": 30_001}), "checks[0].timeout_ms", "30000"),
+        (json!({"type": "http", "url": "http://ann:secret@a:1/"}), "checks[0].url", "without a password"),
         (
             json!({"type": "tcp", "address": "a:1", "failures_before_critical": 11}),
             "checks[0].failures_before_critical",
@@ -213,6 +219,8 @@ fn definitions_that_break_a_rule_are_refused() {
         (json!({"docs_url": "docs"}), "docs_url", "must be an absolute http or https URL"),
         (json!({"config_schema": []}), "config_schema", "must be a JSON Schema"),
         (json!({"config_schema": {"title": "x".repeat(262_144)}}), "config_schema", "at most 262144 bytes"),
+        (json!({"slow_start_ms": 3_600_001}), "slow_start_ms", "must be 0 to 3600000 milliseconds; got 3600001"),
+        (json!({"slow_start_ms": "30s"}), "slow_start_ms", "got \"30s\""),
         (json!({"ownr": "me"}), "ownr", "is not known here"),
     ] {
         let errors = match decode::from_json::<ServiceDefinition>(body.to_string().as_bytes()) {

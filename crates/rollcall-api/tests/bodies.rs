@@ -4,11 +4,13 @@
 
 use proptest::prelude::*;
 use rollcall_api::{
-    Change, Code, ConfigDocument, Definition, DefinitionRef, Document, Instance, InstanceRef, List, Problem, Progress,
-    Registration, Service, ServiceDefinition, SnapshotPart, WatchEvent, WriteReply, decode,
+    Change, Code, ConfigDocument, Definition, DefinitionRef, Document, Forecast, HistoryRecord, Instance, InstanceRef,
+    KnownHealth, List, Overlay, Overlays, Problem, Progress, Registration, Service, ServiceDefinition, SnapshotPart,
+    State, StateChange, StateChanges, Trend, WarmUp, WatchEvent, WriteReply, decode,
 };
 use rollcall_types::{
-    ActorName, InstanceId, InstanceSpec, JsonText, Lifecycle, Revision, ServiceName, Text, UnixMillis,
+    ActorName, InstanceId, InstanceSpec, JsonText, Lifecycle, Millis, Revision, ServiceName, Status, StatusCause, Text,
+    UnixMillis,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,6 +45,17 @@ fn spec_of(json: &Value) -> InstanceSpec {
 
 /// `InstanceRef` of `spec` as JSON.
 fn written(spec: &InstanceSpec, lifecycle: &Lifecycle) -> Value {
+    written_at(spec, lifecycle, None)
+}
+
+/// `InstanceRef` of `spec` as JSON, read at this time.
+fn written_at(spec: &InstanceSpec, lifecycle: &Lifecycle, at: Option<UnixMillis>) -> Value {
+    let health = KnownHealth::journaled(Status::Unknown, StatusCause::Unseen, UnixMillis::new(1_000));
+    written_with(spec, lifecycle, health, at)
+}
+
+/// `InstanceRef` of `spec` as JSON, with this health, read at this time.
+fn written_with(spec: &InstanceSpec, lifecycle: &Lifecycle, health: KnownHealth, at: Option<UnixMillis>) -> Value {
     let (service, id) = (ServiceName::try_from("web").unwrap(), InstanceId::try_from("web/1").unwrap());
     let actor = ActorName::try_from("deploy").unwrap();
     serde_json::to_value(InstanceRef {
@@ -50,6 +63,8 @@ fn written(spec: &InstanceSpec, lifecycle: &Lifecycle) -> Value {
         id: &id,
         spec,
         lifecycle,
+        health,
+        at,
         registered_at: UnixMillis::new(1_000),
         modified_at: UnixMillis::new(2_500),
         registered_by: &actor,
@@ -85,7 +100,8 @@ fn an_instance_adds_what_the_cluster_knows() {
     let mut expected = full_registration();
     for (name, value) in json!({
         "service": "web", "id": "web/1", "lifecycle": {"state": "active"}, "state": "unknown",
-        "since": "1970-01-01T00:00:01.000Z", "cause": "no evidence yet",
+        "since": "1970-01-01T00:00:01.000Z", "cause": "unseen", "score": null, "trend": "unknown", "forecast": null,
+        "overlays": [], "looking": null, "failing": null,
         "registered_at": "1970-01-01T00:00:01.000Z", "modified_at": "1970-01-01T00:00:02.500Z",
         "registered_by": "deploy", "created_revision": 4, "revision": 9
     })
@@ -126,9 +142,59 @@ fn an_instance_is_read_by_clients_as_it_is_written() {
 }
 
 #[test]
+fn what_an_operator_decided_is_shown_as_it_holds_when_it_is_read() {
+    let spec = spec_of(&json!({"endpoints": [{"protocol": "http", "host": "a", "port": 80}]}));
+    let reason = Text::try_from("deploy 12").unwrap();
+    let (early, late) = (UnixMillis::new(5), UnixMillis::new(6));
+    let quarantined = Lifecycle::Quarantined { until: late, reason: reason.clone() };
+    let shown = |lifecycle: &Lifecycle, at| written_at(&spec, lifecycle, at)["lifecycle"].clone();
+    assert_eq!(shown(&quarantined, Some(early))["state"], "quarantined");
+    assert_eq!(shown(&quarantined, Some(late)), json!({"state": "active"}));
+    assert_eq!(shown(&quarantined, None)["state"], "quarantined", "a frame shows what was decided");
+    let draining = Lifecycle::Draining { deadline: Some(late), reason };
+    assert_eq!(shown(&draining, Some(early)).get("deadline_passed"), None);
+    assert_eq!(shown(&draining, Some(late))["deadline_passed"], true);
+    assert_eq!(shown(&draining, None).get("deadline_passed"), None);
+    let read: Instance = serde_json::from_value(written_at(&spec, &draining, Some(late))).unwrap();
+    assert_eq!(serde_json::to_value(read.lifecycle).unwrap(), shown(&draining, Some(late)));
+}
+
+#[test]
+fn an_instance_shows_what_is_known_of_its_health() {
+    let spec = spec_of(&json!({"endpoints": [{"protocol": "http", "host": "a", "port": 80}]}));
+    let forecast = Forecast { time_to_failure_ms: Some(120_000), confidence: Some(0.75), ..Forecast::default() };
+    let until = UnixMillis::new(9_000).into();
+    let health = KnownHealth {
+        score: Some(61.0 / 63.0),
+        trend: Trend::Degrading,
+        forecast: Some(forecast),
+        overlays: Overlays::default().with(Overlay::Warming),
+        warm_up: Some(WarmUp { share: 0.55, until }),
+        observers: Some((2, 1)),
+        ..KnownHealth::journaled(Status::Warning, StatusCause::Path, UnixMillis::new(3_000))
+    };
+    let draining = Lifecycle::Draining { deadline: None, reason: Text::default() };
+    let json = written_with(&spec, &draining, health, Some(UnixMillis::new(5_000)));
+    for (name, value) in json!({
+        "state": "warning", "since": "1970-01-01T00:00:03.000Z", "cause": "path", "score": 0.968, "trend": "degrading",
+        "forecast": {"time_to_failure_ms": 120_000, "confidence": 0.75}, "overlays": ["draining", "warming"],
+        "warm_up": {"share": 0.55, "until": "1970-01-01T00:00:09.000Z"}, "looking": 2, "failing": 1
+    })
+    .as_object()
+    .unwrap()
+    {
+        assert_eq!(&json[name], value, "{name}");
+    }
+    let read: Instance = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), json);
+}
+
+#[test]
 fn a_client_reads_answers_of_a_newer_server() {
     let mut json = written(&spec_of(&full_registration()), &Lifecycle::Active);
-    json["score"] = json!(0.97);
+    json["luck"] = json!(0.97);
+    json["overlays"] = json!(["glowing"]);
+    json["trend"] = json!("sideways");
     json["state"] = json!("glowing");
     json["endpoints"][0]["alpn"] = json!("h3");
     assert!(serde_json::from_value::<Instance>(json).is_ok());
@@ -142,12 +208,13 @@ fn a_service_shows_its_definition() {
         "version": "2", "description": "answers questions", "capabilities": ["analyse"], "required_capabilities": ["scrape"],
         "expected_response_time_ms": 250, "max_concurrent_requests": 8, "resources": {"memory": "2Gi"}, "cost": 0.0025,
         "tags": ["agents"], "owner": "data team", "docs_url": "https://docs.example/analyst",
-        "config_schema": {"type": "object"}
+        "config_schema": {"type": "object"}, "slow_start_ms": 30_000
     });
     let request: ServiceDefinition = decode::from_json(body.to_string().as_bytes()).unwrap();
     assert_eq!(serde_json::to_value(&request).unwrap(), body, "a request is written as it is read");
     let definition = request.into_definition().unwrap();
     assert_eq!(definition.cost_micros, Some(2_500));
+    assert_eq!(definition.slow_start, Some(Millis::new(30_000)));
     let service = Service {
         name: "data_analyst".into(),
         definition: Some(DefinitionRef(&definition)),
@@ -250,6 +317,39 @@ fn frames_are_self_describing_server_sent_events() {
 }
 
 #[test]
+fn transitions_are_one_frame_that_can_be_resumed_from() {
+    let at = UnixMillis::new(1_000).into();
+    let state: WatchEvent = WatchEvent::State(StateChanges {
+        revision: 8,
+        at,
+        items: vec![StateChange {
+            service: "web".into(),
+            id: "a".into(),
+            from: State::Passing,
+            state: State::Critical,
+            cause: "confirmed".into(),
+            since: at,
+        }],
+    });
+    let data = concat!(
+        "{\"event\":\"state\",\"revision\":8,\"at\":\"1970-01-01T00:00:01.000Z\",\"items\":[{\"service\":\"web\",\"id\":\"a\",",
+        "\"from\":\"passing\",\"state\":\"critical\",\"cause\":\"confirmed\",\"since\":\"1970-01-01T00:00:01.000Z\"}]}"
+    );
+    assert_eq!(state.to_sse().unwrap(), format!("event: state\nid: 8\ndata: {data}\n\n"));
+    assert_eq!(serde_json::from_str::<WatchEvent>(data).unwrap(), state);
+    assert_eq!(state.resume_from(), Some(8));
+}
+
+#[test]
+fn a_history_record_of_a_node_that_knows_no_states_reads() {
+    let record = json!({ "revision": 1, "at": "1970-01-01T00:00:01.000Z", "actor": "me", "via": "n1", "service": "web",
+                         "instance": null, "action": "defined", "cause": null });
+    let read: HistoryRecord = serde_json::from_value(record.clone()).unwrap();
+    assert_eq!((read.from, read.state), (None, None));
+    assert_eq!(serde_json::to_value(&read).unwrap(), record, "and only a record of a state has them");
+}
+
+#[test]
 fn only_the_last_part_of_a_snapshot_can_be_resumed_from() {
     let part = |part, last| WatchEvent::<Instance>::Snapshot(SnapshotPart { revision: 3, items: vec![], part, last });
     assert_eq!((part(0, false).resume_from(), part(1, true).resume_from()), (None, Some(3)));
@@ -276,7 +376,7 @@ fn a_put_frame_carries_the_instance() {
 
 prop_compose! {
     fn any_check()(
-        id in "[a-z]{1,8}", kind in 0..5u8, port in 1..=u16::MAX, interval in 100..86_400_000u64, timeout in 100..86_400_000u64,
+        id in "[a-z]{1,8}", kind in 0..5u8, port in 1..=u16::MAX, interval in 100..86_400_000u64, timeout in 100..=30_000u64,
         failures in 1..=10u8, successes in 1..=10u8, v6 in any::<bool>(), named in any::<bool>(),
     ) -> Value {
         let address = format!("{}:{port}", if v6 { "[fe80::1]" } else { "db.internal" });

@@ -6,6 +6,7 @@ mod instances;
 mod kv;
 mod nodes;
 mod services;
+mod statuses;
 
 pub(crate) use kv::size as kv_size;
 use rollcall_types::Revision;
@@ -22,8 +23,8 @@ impl Catalog {
             Command::Deregister { service, id, expect, reason } => {
                 self.deregister(revision, service, id, *expect, reason.clone())
             }
-            Command::SetLifecycle { service, id, lifecycle, expect } => {
-                self.set_lifecycle(revision, service, id, lifecycle, *expect)
+            Command::SetLifecycle { service, id, lifecycle, expect, reason } => {
+                self.set_lifecycle(revision, service, id, lifecycle, *expect, reason.clone())
             }
             Command::Define { service, definition, expect } => self.define(revision, service, definition, *expect),
             Command::RemoveService { service, expect } => self.remove_service(service, *expect),
@@ -34,6 +35,7 @@ impl Catalog {
             Command::KvDelete { key, expect } => self.kv_delete(key, *expect),
             Command::AllocateNode { name, nonce } => self.allocate_node(name, *nonce),
             Command::ForgetNode { node } => Ok(self.forget_node(*node)),
+            Command::RecordStatuses { transitions } => self.record_statuses(transitions),
         }
     }
 }

@@ -8,6 +8,7 @@ use rollcall_types::{CapabilityName, KvKey, NodeId, Revision, ServiceKey, Tag, U
 use crate::event::{Change, Event, EventRing};
 use crate::record::{KvEntry, NodeRecord, Service};
 use crate::sessions::{Seen, Sessions};
+use crate::slots::Slots;
 use crate::{Applied, Outcome, Refusal, Reply, Request};
 
 /// Most instances in one catalogue.
@@ -24,6 +25,7 @@ pub const FIRST_ALLOCATED_NODE_ID: NodeId = NodeId::new(101);
 /// Invariants:
 /// - `revision` is the last log entry seen and rises strictly; `clock` never runs backwards.
 /// - `instance_count` and `kv_bytes` count what `services` and `kv` hold.
+/// - `slots` has the slots of the instances in `services` and no others; no two instances share one.
 /// - `by_capability` and `by_tag` hold exactly what the services say; no entry is empty.
 /// - A service in `services` has a definition, a configuration or an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub struct Catalog {
     pub(crate) clock: UnixMillis,
     pub(crate) services: OrdMap<ServiceKey, Arc<Service>>,
     pub(crate) instance_count: u64,
+    pub(crate) slots: Slots,
     pub(crate) by_capability: OrdMap<CapabilityName, OrdSet<ServiceKey>>,
     /// For each tag the services that carry it, and on how many instances (plus one for the definition).
     pub(crate) by_tag: OrdMap<Tag, OrdMap<ServiceKey, u32>>,
@@ -50,6 +53,7 @@ impl Default for Catalog {
             clock: UnixMillis::default(),
             services: OrdMap::new(),
             instance_count: 0,
+            slots: Slots::default(),
             by_capability: OrdMap::new(),
             by_tag: OrdMap::new(),
             kv: OrdMap::new(),

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use imbl::Vector;
-use rollcall_types::{InstanceId, KvKey, Revision, ServiceDefinition, ServiceName, Text, UnixMillis};
+use rollcall_types::{
+    InstanceId, KvKey, Lifecycle, Revision, ServiceDefinition, ServiceName, Status, StatusCause, Text, UnixMillis,
+};
+use serde::{Deserialize, Serialize};
 
 use crate::{Actor, Config, Instance, KvEntry};
 
-/// Changes that the ring keeps. At ~120 bytes each beside what the catalogue shares with them, 8 MiB when full.
+/// Changes that the ring keeps; each transition of a status is one. At ~120 bytes each beside what the catalogue shares
+/// with them, 8 MiB when full.
 pub const EVENTS_MAX: usize = 65_536;
 
 /// One change.
@@ -46,6 +50,10 @@ pub enum Change {
         service: ServiceName,
         /// Its id.
         id: InstanceId,
+        /// The slot that it had.
+        slot: u32,
+        /// The write that had made it.
+        created: Revision,
     },
     /// A service was defined, or defined anew.
     ServiceDefined {
@@ -78,6 +86,28 @@ pub enum Change {
         /// The key.
         key: KvKey,
     },
+    /// The journal says of some instances that their status is another one. Their registrations are as they were.
+    StatusesChanged {
+        /// In order; an instance may come more than once. Not empty.
+        transitions: Arc<[Transition]>,
+    },
+}
+
+/// A change of the status of one instance. It has the new one since the time of the event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its id.
+    pub id: InstanceId,
+    /// Its slot.
+    pub slot: u32,
+    /// What it was before.
+    pub from: Status,
+    /// What it is now.
+    pub to: Status,
+    /// Why.
+    pub cause: StatusCause,
 }
 
 impl Change {
@@ -86,17 +116,30 @@ impl Change {
         match self {
             Self::InstancePut { created: true, .. } => "registered",
             Self::InstancePut { created: false, .. } => "updated",
-            Self::LifecycleSet { .. } => "lifecycle",
+            Self::LifecycleSet { instance } => match instance.lifecycle {
+                Lifecycle::Active => "activated",
+                Lifecycle::Draining { .. } => "draining",
+                Lifecycle::Quarantined { .. } => "quarantined",
+            },
             Self::InstanceRemoved { .. } => "deregistered",
             Self::ServiceDefined { .. } => "defined",
             Self::ServiceRemoved { .. } => "removed",
             Self::ConfigSet { .. } => "configured",
             Self::KvPut { .. } => "kv_put",
             Self::KvRemoved { .. } => "kv_removed",
+            Self::StatusesChanged { .. } => "state",
         }
     }
 
-    /// The service it belongs to; `None` for keys.
+    /// How many changes it is for history and for [`EVENTS_MAX`].
+    pub fn count(&self) -> usize {
+        match self {
+            Self::StatusesChanged { transitions } => transitions.len(),
+            _ => 1,
+        }
+    }
+
+    /// The service it belongs to; `None` for keys, and for transitions, which may belong to many.
     pub fn service(&self) -> Option<&ServiceName> {
         match self {
             Self::InstancePut { instance, .. } | Self::LifecycleSet { instance } => Some(&instance.service),
@@ -104,11 +147,28 @@ impl Change {
             | Self::ServiceDefined { service, .. }
             | Self::ServiceRemoved { service }
             | Self::ConfigSet { service, .. } => Some(service),
-            Self::KvPut { .. } | Self::KvRemoved { .. } => None,
+            Self::KvPut { .. } | Self::KvRemoved { .. } | Self::StatusesChanged { .. } => None,
         }
     }
 
-    /// The instance it is about, if it is about one.
+    /// The services it is about: that of each transition, or the one it belongs to.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        let transitions = match self {
+            Self::StatusesChanged { transitions } => &transitions[..],
+            _ => &[],
+        };
+        self.service().into_iter().chain(transitions.iter().map(|transition| &transition.service))
+    }
+
+    /// The instance after the change; `None` when it is about no instance, or about one that is gone.
+    pub fn instance(&self) -> Option<&Arc<Instance>> {
+        match self {
+            Self::InstancePut { instance, .. } | Self::LifecycleSet { instance } => Some(instance),
+            _ => None,
+        }
+    }
+
+    /// The instance it is about, if it is about one alone; `None` for transitions.
     pub fn instance_id(&self) -> Option<&InstanceId> {
         match self {
             Self::InstancePut { instance, .. } | Self::LifecycleSet { instance } => Some(&instance.id),
@@ -118,14 +178,16 @@ impl Change {
     }
 }
 
-/// The last [`EVENTS_MAX`] events.
+/// The last events, with [`EVENTS_MAX`] changes together.
 ///
 /// Invariants:
 /// - Revisions rise strictly from front to back.
+/// - `changes` is the sum of the counts of the events, and at most [`EVENTS_MAX`].
 /// - Every event after `compacted` is in the ring; none at or before it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventRing {
     events: Vector<Arc<Event>>,
+    changes: usize,
     compacted: Revision,
 }
 
@@ -155,15 +217,29 @@ impl EventRing {
 
     pub(crate) fn push(&mut self, event: Arc<Event>) {
         debug_assert!(self.events.last().is_none_or(|last| last.revision < event.revision), "revisions rise");
+        self.changes += event.change.count();
         self.events.push_back(event);
-        while self.events.len() > EVENTS_MAX {
-            if let Some(forgotten) = self.events.pop_front() {
-                self.compacted = forgotten.revision;
-            }
+        while self.changes > EVENTS_MAX {
+            let Some(forgotten) = self.events.pop_front() else { break };
+            self.changes -= forgotten.change.count();
+            self.compacted = forgotten.revision;
         }
     }
 
-    pub(crate) fn restore(compacted: Revision, events: Vector<Arc<Event>>) -> Self {
-        Self { events, compacted }
+    /// An empty ring that has forgotten what came up to `compacted`.
+    pub(crate) fn forgotten(compacted: Revision) -> Self {
+        Self { compacted, ..Self::default() }
+    }
+
+    /// Takes the next event of a stream; false when it does not rise, or there is no room for it.
+    pub(crate) fn restore(&mut self, event: Event) -> bool {
+        let floor = self.events.last().map_or(self.compacted, |last| last.revision);
+        let changes = self.changes + event.change.count();
+        if event.revision <= floor || changes > EVENTS_MAX {
+            return false;
+        }
+        self.changes = changes;
+        self.events.push_back(Arc::new(event));
+        true
     }
 }

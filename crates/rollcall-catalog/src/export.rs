@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rollcall_types::{InstanceId, KvKey, NodeId, Revision, ServiceDefinition, ServiceName, Text, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Change, Event};
+use crate::event::{Change, Event, Transition};
 use crate::record::Service;
 use crate::sessions::{KeyRecord, SessionRecord};
-use crate::{Actor, Catalog, Config, Instance, KvEntry, NodeRecord};
+use crate::{Actor, Catalog, Config, Instance, Journaled, KvEntry, NodeRecord};
 
 /// One record of a snapshot. Persisted: variants are only added at the end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,7 +45,12 @@ pub enum SnapshotRecord {
         modified: Revision,
     },
     /// An instance of the service before it.
-    Instance(Arc<Instance>),
+    Instance {
+        /// Its record.
+        instance: Arc<Instance>,
+        /// What the journal says about it.
+        journaled: Journaled,
+    },
     /// A key.
     Kv {
         /// The key.
@@ -110,6 +115,8 @@ pub(crate) enum ExportedChange {
     InstanceRemoved {
         service: ServiceName,
         id: InstanceId,
+        slot: u32,
+        created: Revision,
     },
     ServiceDefined {
         service: ServiceName,
@@ -129,6 +136,9 @@ pub(crate) enum ExportedChange {
     KvRemoved {
         key: KvKey,
     },
+    StatusesChanged {
+        transitions: Arc<[Transition]>,
+    },
 }
 
 impl Catalog {
@@ -141,7 +151,10 @@ impl Catalog {
             compacted: self.events.compacted(),
         };
         let services = self.services.values().flat_map(|service| {
-            let instances = service.instances.values().cloned().map(SnapshotRecord::Instance);
+            let instances = service.instances.values().map(|instance| SnapshotRecord::Instance {
+                instance: instance.clone(),
+                journaled: self.journaled(instance),
+            });
             std::iter::once(export_service(service)).chain(instances)
         });
         let kv = self.kv.iter().map(|(key, entry)| SnapshotRecord::Kv { key: key.clone(), entry: entry.clone() });
@@ -174,9 +187,12 @@ impl Catalog {
                 ExportedChange::InstancePut { instance: instance.clone(), created: *created }
             }
             Change::LifecycleSet { instance } => ExportedChange::LifecycleSet { instance: instance.clone() },
-            Change::InstanceRemoved { service, id } => {
-                ExportedChange::InstanceRemoved { service: service.clone(), id: id.clone() }
-            }
+            Change::InstanceRemoved { service, id, slot, created } => ExportedChange::InstanceRemoved {
+                service: service.clone(),
+                id: id.clone(),
+                slot: *slot,
+                created: *created,
+            },
             Change::ServiceDefined { service, definition } => {
                 ExportedChange::ServiceDefined { service: service.clone(), definition: definition.clone() }
             }
@@ -186,6 +202,9 @@ impl Catalog {
             }
             Change::KvPut { key, entry } => ExportedChange::KvPut { key: key.clone(), entry: entry.clone() },
             Change::KvRemoved { key } => ExportedChange::KvRemoved { key: key.clone() },
+            Change::StatusesChanged { transitions } => {
+                ExportedChange::StatusesChanged { transitions: transitions.clone() }
+            }
         };
         ExportedEvent {
             revision: event.revision,

@@ -7,14 +7,14 @@
 
 use std::sync::Arc;
 
-use imbl::Vector;
-use rollcall_types::{InstanceId, Revision, ServiceKey, ServiceName};
+use rollcall_types::{ENTRY_TRANSITIONS_MAX, InstanceId, Revision, ServiceKey, ServiceName};
 
-use crate::catalog::FIRST_ALLOCATED_NODE_ID;
-use crate::event::{Change, EVENTS_MAX, Event, EventRing};
+use crate::catalog::{FIRST_ALLOCATED_NODE_ID, INSTANCES_MAX};
+use crate::event::{Change, Event, EventRing, Transition};
 use crate::export::{ExportedChange, ExportedEvent, SnapshotRecord};
 use crate::record::Service;
-use crate::{Catalog, Config, Instance, KvEntry, NodeRecord};
+use crate::slots::{self, Slots};
+use crate::{Catalog, Config, Instance, Journaled, KvEntry, NodeRecord};
 
 /// Why a stream of records is not a catalogue. Records are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,10 +48,10 @@ pub enum ImportError {
 #[derive(Debug, Default)]
 pub struct Importer {
     catalog: Catalog,
-    compacted: Revision,
-    events: Vector<Arc<Event>>,
     /// The service whose instances are coming.
     service: Option<(ServiceKey, Service)>,
+    /// What the journal says about the instance in each slot.
+    slots: Vec<Option<Journaled>>,
     /// Place of the last record in the order of kinds.
     stage: u8,
     records: u64,
@@ -79,7 +79,7 @@ impl Importer {
         let stage = stage(&record);
         require(stage >= self.stage, ImportError::OutOfOrder(at))?;
         self.stage = stage;
-        if !matches!(record, SnapshotRecord::Instance(_)) {
+        if !matches!(record, SnapshotRecord::Instance { .. }) {
             self.close_service(at)?;
         }
         if let SnapshotRecord::End { records } = record {
@@ -101,14 +101,14 @@ impl Importer {
                 self.catalog.revision = revision;
                 self.catalog.clock = clock;
                 self.catalog.next_node = next_node;
-                self.compacted = compacted;
+                self.catalog.events = EventRing::forgotten(compacted);
                 require(possible, ImportError::Contradiction(at))
             }
             SnapshotRecord::Service { name, definition, defined, config, created, modified } => {
                 let blank = Service::new(name, created);
                 self.open_service(Service { definition, defined, config, modified, ..blank }, at)
             }
-            SnapshotRecord::Instance(instance) => self.take_instance(instance, at),
+            SnapshotRecord::Instance { instance, journaled } => self.take_instance(instance, journaled, at),
             SnapshotRecord::Kv { key, entry } => {
                 let follows = self.catalog.kv.get_max().is_none_or(|(last, _)| *last < key);
                 require(follows, ImportError::OutOfOrder(at))?;
@@ -149,12 +149,16 @@ impl Importer {
         Ok(())
     }
 
-    fn take_instance(&mut self, instance: Arc<Instance>, at: u64) -> Result<(), ImportError> {
+    fn take_instance(&mut self, instance: Arc<Instance>, journaled: Journaled, at: u64) -> Result<(), ImportError> {
         let (key, service) = self.service.as_mut().ok_or(ImportError::OrphanInstance(at))?;
         require(instance.service == service.name, ImportError::OrphanInstance(at))?;
         let follows = service.instances.get_max().is_none_or(|(last, _)| *last < instance.id);
         require(follows, ImportError::OutOfOrder(at))?;
-        let possible = instance.created <= instance.modified && instance.modified <= service.modified;
+        let possible = instance.created <= instance.modified
+            && instance.modified <= service.modified
+            && is_slot_before(instance.slot, instance.created)
+            && journaled.is_possible(self.catalog.clock)
+            && slots::place(&mut self.slots, instance.slot, journaled);
         require(possible, ImportError::Contradiction(at))?;
         self.catalog.instance_count += 1;
         self.catalog.index_tags(key, std::iter::empty(), instance.spec.tags.iter());
@@ -185,18 +189,11 @@ impl Importer {
     }
 
     fn take_event(&mut self, event: ExportedEvent, at: u64) -> Result<(), ImportError> {
-        let floor = self.events.last().map_or(self.compacted, |last| last.revision);
-        let rises = floor < event.revision && event.revision <= self.catalog.revision;
-        require(rises && self.events.len() < EVENTS_MAX, ImportError::BadEvent(at))?;
-        let change = self.import_change(&event).ok_or(ImportError::BadEvent(at))?;
-        self.events.push_back(Arc::new(Event {
-            revision: event.revision,
-            at: event.at,
-            actor: event.actor,
-            reason: event.reason,
-            change,
-        }));
-        Ok(())
+        let change = self.import_change(&event).filter(|_| event.revision <= self.catalog.revision);
+        let change = change.ok_or(ImportError::BadEvent(at))?;
+        let ExportedEvent { revision, at: time, actor, reason, .. } = event;
+        let taken = self.catalog.events.restore(Event { revision, at: time, actor, reason, change });
+        require(taken, ImportError::BadEvent(at))
     }
 
     /// The change, unless it says another revision than its event or repeats what it should refer to.
@@ -223,8 +220,10 @@ impl Importer {
                 Change::InstancePut { instance: past(instance)?, created: *created }
             }
             ExportedChange::LifecycleSet { instance } => Change::LifecycleSet { instance: past(instance)? },
-            ExportedChange::InstanceRemoved { service, id } => {
-                Change::InstanceRemoved { service: service.clone(), id: id.clone() }
+            ExportedChange::InstanceRemoved { service, id, slot, created } => {
+                let (service, id) = (service.clone(), id.clone());
+                let is_possible = *created < at && is_slot_before(*slot, *created);
+                is_possible.then_some(Change::InstanceRemoved { service, id, slot: *slot, created: *created })?
             }
             ExportedChange::ServiceDefined { service, definition } => {
                 Change::ServiceDefined { service: service.clone(), definition: definition.clone() }
@@ -235,7 +234,24 @@ impl Importer {
             }
             ExportedChange::KvPut { key, entry } => Change::KvPut { key: key.clone(), entry: entry_of(entry)? },
             ExportedChange::KvRemoved { key } => Change::KvRemoved { key: key.clone() },
+            ExportedChange::StatusesChanged { transitions } => {
+                let is_possible = (1..=ENTRY_TRANSITIONS_MAX).contains(&transitions.len())
+                    && transitions.iter().all(|it| it.from != it.to && is_slot_before(it.slot, at));
+                let transitions = transitions.iter().map(|transition| self.share_names(transition));
+                is_possible.then(|| Change::StatusesChanged { transitions: transitions.collect() })?
+            }
         })
+    }
+
+    /// The same transition with the names of the instance's record: a name longer than 15 bytes is then there once.
+    fn share_names(&self, transition: &Transition) -> Transition {
+        let present = self.catalog.instance(&transition.service, &transition.id);
+        match present.filter(|present| present.service == transition.service) {
+            Some(present) => {
+                Transition { service: present.service.clone(), id: present.id.clone(), ..transition.clone() }
+            }
+            None => transition.clone(),
+        }
     }
 
     /// The catalogue, once the end record has come.
@@ -246,7 +262,7 @@ impl Importer {
         if self.expected != Some(self.records) {
             return Err(ImportError::Incomplete { got: self.records, expected: self.expected });
         }
-        self.catalog.events = EventRing::restore(self.compacted, self.events);
+        self.catalog.slots = Slots::restore(self.slots);
         Ok(self.catalog)
     }
 }
@@ -255,7 +271,7 @@ impl Importer {
 fn stage(record: &SnapshotRecord) -> u8 {
     match record {
         SnapshotRecord::Header { .. } => 0,
-        SnapshotRecord::Service { .. } | SnapshotRecord::Instance(_) => 1,
+        SnapshotRecord::Service { .. } | SnapshotRecord::Instance { .. } => 1,
         SnapshotRecord::Kv { .. } => 2,
         SnapshotRecord::Node(_) => 3,
         SnapshotRecord::Key { .. } => 4,
@@ -263,6 +279,11 @@ fn stage(record: &SnapshotRecord) -> u8 {
         SnapshotRecord::Event(_) => 6,
         SnapshotRecord::End { .. } => 7,
     }
+}
+
+/// Whether a slot may be given by the write at `revision`: every lower one was taken by an earlier entry of the log.
+fn is_slot_before(slot: u32, revision: Revision) -> bool {
+    u64::from(slot) < revision.get().min(INSTANCES_MAX)
 }
 
 fn require(holds: bool, otherwise: ImportError) -> Result<(), ImportError> {

@@ -8,7 +8,8 @@
 //! structure with the living state and never copy it. The alternative, one mutable map behind a lock, would let a
 //! snapshot of 100,000 instances stall writers or readers.
 //!
-//! Limits: nothing here knows health, load or liveness of anything (that is observation, and travels by gossip).
+//! Limits: nothing here knows health, load or liveness of anything (that is observation, and travels by gossip). What the
+//! leader journals of it is history: no command but the one that writes it looks at it.
 //! The event ring keeps the last [`EVENTS_MAX`] changes; older history is gone.
 
 mod apply;
@@ -21,15 +22,16 @@ mod record;
 mod reply;
 mod request;
 mod sessions;
+mod slots;
 
 pub use catalog::{Catalog, FIRST_ALLOCATED_NODE_ID, INSTANCES_MAX, KV_BYTES_MAX, SERVICES_MAX};
-pub use event::{Change, EVENTS_MAX, Event, EventRing};
+pub use event::{Change, EVENTS_MAX, Event, EventRing, Transition};
 pub use export::{ExportedEvent, SnapshotRecord};
 pub use import::{ImportError, Importer};
 pub use query::{Compacted, ServicesPage};
-pub use record::{Config, Instance, KvEntry, NodeRecord, Service};
+pub use record::{Config, Instance, Journaled, KvEntry, NodeRecord, Service};
 pub use reply::{Applied, Limit, Outcome, Refusal, Reply};
-pub use request::{Actor, Command, Precondition, Request, RequestId};
+pub use request::{Actor, Command, Precondition, Request, RequestId, StatusChange};
 pub use sessions::{
     CALLER_PREFIX, CALLER_SESSIONS_MAX, CALLER_WINDOW, IDEMPOTENCY_KEYS_MAX, IDEMPOTENCY_RETENTION, NODE_SESSIONS_MAX,
     NODE_WINDOW, SESSION_RETENTION,

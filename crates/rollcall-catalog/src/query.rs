@@ -6,7 +6,7 @@ use imbl::{OrdMap, OrdSet};
 use rollcall_types::{CapabilityName, InstanceId, KvKey, NodeId, Revision, ServiceKey, ServiceName, Tag, UnixMillis};
 
 use crate::sessions::Seen;
-use crate::{Catalog, EventRing, Instance, KvEntry, NodeRecord, Outcome, RequestId, Service};
+use crate::{Catalog, EventRing, Instance, Journaled, KvEntry, NodeRecord, Outcome, RequestId, Service};
 
 /// A cursor points before the oldest event that is kept; the reader must list again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +54,17 @@ impl Catalog {
     /// An instance by service and id.
     pub fn instance(&self, service: &ServiceName, id: &InstanceId) -> Option<&Arc<Instance>> {
         self.service(service)?.instances.get(id)
+    }
+
+    /// One above the highest slot of an instance; 0 when there are no instances. Below
+    /// [`INSTANCES_MAX`](crate::INSTANCES_MAX), and with few free slots under it unless many instances were removed.
+    pub fn slots_end(&self) -> u32 {
+        self.slots.end()
+    }
+
+    /// What the journal says about an instance of this catalogue.
+    pub fn journaled(&self, instance: &Instance) -> Journaled {
+        self.slots.journaled(instance.slot).unwrap_or_default()
     }
 
     /// All services in key order.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 use rollcall_types::{
-    InstanceId, InstanceSpec, JsonText, Lifecycle, NodeId, NodeName, Revision, ServiceDefinition, ServiceName,
-    UnixMillis,
+    InstanceId, InstanceSpec, JsonText, Lifecycle, NodeId, NodeName, Revision, ServiceDefinition, ServiceName, Status,
+    StatusCause, UnixMillis, critical_since,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,9 @@ pub struct Instance {
     pub service: ServiceName,
     /// Its id within the service.
     pub id: InstanceId,
+    /// Its number among all instances: the lowest that was free when it was first registered, its own until it is
+    /// removed. Which of the instances that had the number one after the other it is, `created` says.
+    pub slot: u32,
     /// Its registration.
     pub spec: Arc<InstanceSpec>,
     /// What operators decided about it. Survives a new registration.
@@ -33,6 +36,52 @@ pub struct Instance {
     pub created: Revision,
     /// The write that changed it last.
     pub modified: Revision,
+}
+
+/// What the journal says about an instance: the last transition that the leader wrote to the log. History, and late; what
+/// holds now is observed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journaled {
+    /// Its status.
+    pub status: Status,
+    /// Why.
+    pub cause: StatusCause,
+    /// Since when it has this status: the time of the transition, or that of the registration before there was any.
+    pub since: UnixMillis,
+    /// Since when it is critical; see [`critical_since`].
+    pub critical_since: Option<UnixMillis>,
+}
+
+impl Journaled {
+    /// What there is about a slot that no instance has.
+    pub(crate) const NOTHING: Self = Self::unseen(UnixMillis::new(0));
+
+    /// An instance that was registered at `since`.
+    pub(crate) const fn unseen(since: UnixMillis) -> Self {
+        Self { status: Status::Unknown, cause: StatusCause::Unseen, since, critical_since: None }
+    }
+
+    /// The same after a transition.
+    #[must_use]
+    pub(crate) fn turned(self, to: Status, cause: StatusCause, at: UnixMillis) -> Self {
+        Self { status: to, cause, since: at, critical_since: critical_since(self.critical_since, to, at) }
+    }
+
+    /// Whether a journal can say so by `clock`.
+    pub(crate) fn is_possible(self, clock: UnixMillis) -> bool {
+        let is_critical_possible = match self.status {
+            Status::Critical => self.critical_since.is_some(),
+            Status::Unknown => true,
+            Status::Starting | Status::Passing | Status::Warning => self.critical_since.is_none(),
+        };
+        is_critical_possible && self.since <= clock && self.critical_since.is_none_or(|critical| critical <= self.since)
+    }
+}
+
+impl Default for Journaled {
+    fn default() -> Self {
+        Self::NOTHING
+    }
 }
 
 /// A configuration document.

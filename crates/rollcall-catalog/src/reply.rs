@@ -51,6 +51,11 @@ pub enum Reply {
     },
     /// Nothing was done.
     Refused(Refusal),
+    /// Transitions are in the journal.
+    StatusesRecorded {
+        /// How many; the others were passed over.
+        transitions: u64,
+    },
 }
 
 /// Why nothing was done. Refusals are deterministic: every node refuses the same request for the same reason.
@@ -107,6 +112,14 @@ pub enum Refusal {
         name: NodeName,
         /// The node that has it.
         node: NodeId,
+    },
+    /// More transitions than one log entry takes.
+    #[error("{count} transitions are more than the {max} that one request may record; send the rest in another")]
+    TooManyTransitions {
+        /// How many came.
+        count: u64,
+        /// How many may.
+        max: u64,
     },
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rollcall_types::{
     ActorName, InstanceId, InstanceSpec, JsonText, KvKey, Lifecycle, NodeId, NodeName, Revision, ServiceDefinition,
-    ServiceName, Text, UnixMillis,
+    ServiceName, Status, StatusCause, Text, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,8 @@ pub enum Command {
         lifecycle: Lifecycle,
         /// Refers to the instance.
         expect: Precondition,
+        /// Why, for the history.
+        reason: Option<Text>,
     },
     /// Sets the definition of a service, making the service if it does not exist.
     Define {
@@ -163,6 +165,27 @@ pub enum Command {
         /// The node.
         node: NodeId,
     },
+    /// Writes to the journal what all observers agreed on. For the leader, which gathers transitions; an instance that is
+    /// gone by then, or has that status already, is passed over.
+    RecordStatuses {
+        /// In the order in which history tells them, at most [`ENTRY_TRANSITIONS_MAX`](rollcall_types::ENTRY_TRANSITIONS_MAX).
+        transitions: Arc<[StatusChange]>,
+    },
+}
+
+/// A status that an instance is to have in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusChange {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its id.
+    pub id: InstanceId,
+    /// The write that made it: what was observed of an instance says nothing about the next one with its id.
+    pub created: Revision,
+    /// Its status.
+    pub to: Status,
+    /// Why.
+    pub cause: StatusCause,
 }
 
 impl Command {
@@ -179,6 +202,7 @@ impl Command {
             Self::KvDelete { .. } => "kv_delete",
             Self::AllocateNode { .. } => "allocate_node",
             Self::ForgetNode { .. } => "forget_node",
+            Self::RecordStatuses { .. } => "record_statuses",
         }
     }
 }
@@ -195,6 +219,7 @@ impl fmt::Display for Request {
             Command::KvPut { key, .. } | Command::KvDelete { key, .. } => write!(f, "{} {key}", self.command.name()),
             Command::AllocateNode { name, .. } => write!(f, "allocate_node {name}"),
             Command::ForgetNode { node } => write!(f, "forget_node {node}"),
+            Command::RecordStatuses { transitions } => write!(f, "record_statuses of {} instances", transitions.len()),
         }
     }
 }

@@ -14,7 +14,10 @@
 //! - The bound on silence is for when no verdict comes: on a node that is cut off, which judges nobody, and about a member
 //!   that flaps, with which the detector is patient.
 //!
-//! A value under `h/` that is no digest is refused, and counted by reason. It voids what its writer said about that chunk
+//! Digests come in two kinds that never mix: what probers see (`h/`), and who hears the heartbeats of leases (`l/`). If they
+//! shared values, a prober that sees an instance pass would keep alive a lease that nobody renews.
+//!
+//! A value in the place of a digest that is none is refused, and counted by reason. It voids what its writer said about that chunk
 //! before and changes nothing else.
 //!
 //! **Limits.** A node publishes at most [`KEYS_MAX`](crate::KEYS_MAX) values of
@@ -31,7 +34,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rollcall_health::detector::{State, TICK};
 use rollcall_health::{
-    ChunkId, Digest, Freshness, HealthView, Observation, Observer, Publication, Publisher, Slot, Tenancy,
+    ChunkId, Digest, DigestKind, Freshness, HealthView, Observation, Observer, Publication, Publisher, Slot, Tenancy,
 };
 use rollcall_types::NodeName;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
@@ -45,13 +48,11 @@ use crate::shell::Shared;
 use crate::values::Update;
 use crate::view::{Member, MembershipView};
 
-/// What the key of every digest begins with.
-const PREFIX: &str = "h/";
 /// Silences of the detector after which evidence counts no more though its observer is not dead. With three independent
 /// silences in a row lost to chance, a member would be dead as well.
 pub const SILENT_INTERVALS: u32 = 3;
 
-/// The health of instances through gossip. Cheap to clone.
+/// Digests of one kind through gossip. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Digests {
     inner: Arc<Inner>,
@@ -59,6 +60,7 @@ pub struct Digests {
 
 #[derive(Debug)]
 struct Inner {
+    kind: DigestKind,
     shared: Arc<Shared>,
     publishing: Mutex<Publishing>,
     view: ArcSwap<HealthView>,
@@ -74,9 +76,9 @@ struct Publishing {
 }
 
 impl Digests {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(kind: DigestKind, shared: Arc<Shared>) -> Self {
         let (publishing, view) = (Mutex::default(), ArcSwap::default());
-        Self { inner: Arc::new(Inner { shared, publishing, view, changed: watch::Sender::new(()) }) }
+        Self { inner: Arc::new(Inner { kind, shared, publishing, view, changed: watch::Sender::new(()) }) }
     }
 
     /// Says what this node sees of an instance. It is published within a gossip interval, if it is news, and withdrawn after
@@ -157,12 +159,12 @@ impl Inner {
                 }
                 Publication::Delete { chunk } => {
                     publishing.unpublished.remove(&chunk);
-                    published.remove(&chunk.key());
+                    published.remove(&chunk.key(self.kind));
                 }
             }
         }
         publishing.unpublished.retain(|chunk, digest| {
-            let key = chunk.key();
+            let key = chunk.key(self.kind);
             let is_refused = published.set(&key, &digest.encode()).is_err();
             if is_refused {
                 published.remove(&key);
@@ -171,7 +173,7 @@ impl Inner {
         });
         let refused = publishing.unpublished.len();
         drop(publishing);
-        metrics::digests_unpublished(refused);
+        metrics::digests_unpublished(self.kind, refused);
         match (was_full, refused > 0) {
             (false, true) => warn!(
                 "this node observes more than it may publish: {refused} chunks of instances find no room, and nobody knows \
@@ -215,10 +217,11 @@ impl Receiver {
     }
 
     fn receive(&mut self, member: NodeName, generation: u64, key: &str, version: u64, text: Option<&str>) {
-        if !key.starts_with(PREFIX) {
+        let kind = self.inner.kind;
+        if !key.starts_with(kind.prefix()) {
             return;
         }
-        let Some(chunk) = ChunkId::from_key(key) else { return metrics::digest_refused("no_chunk") };
+        let Some(chunk) = ChunkId::from_key(kind, key) else { return metrics::digest_refused("no_chunk") };
         let observer = Observer { name: member, generation };
         match self.view.receive(observer, chunk, version, text, self.inner.shared.clock.now()) {
             Ok(has_changed) => self.has_news |= has_changed,
@@ -240,7 +243,7 @@ impl Receiver {
     }
 
     fn receive_all(&mut self) {
-        for value in self.inner.shared.values.load_full().with_prefix(PREFIX) {
+        for value in self.inner.shared.values.load_full().with_prefix(self.inner.kind.prefix()) {
             self.receive(value.member, value.generation, &value.key, value.version, Some(&value.value));
         }
     }
@@ -273,7 +276,7 @@ impl Receiver {
     fn show(&mut self) {
         if std::mem::take(&mut self.has_news) {
             self.inner.view.store(Arc::new(self.view.clone()));
-            metrics::digests(self.view.digest_count());
+            metrics::digests(self.inner.kind, self.view.digest_count());
             self.inner.changed.send_replace(());
         }
     }

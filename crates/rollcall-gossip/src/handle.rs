@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rollcall_health::HealthView;
 use rollcall_health::detector::MEMBERS_MAX;
+use rollcall_health::{DigestKind, HealthView};
 use rollcall_types::{MonoTime, NodeName};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::time::sleep;
@@ -75,7 +75,9 @@ impl Gossip {
         });
         shared.published.put(META_KEY, &meta.encode());
 
-        let (digests, updates, silence) = (Digests::new(shared.clone()), shared.updates.subscribe(), detector.silence);
+        let silence = detector.silence;
+        let [digests, leases] = [DigestKind::Health, DigestKind::Leases].map(|kind| Digests::new(kind, shared.clone()));
+        let [digest_updates, lease_updates] = [(); 2].map(|()| shared.updates.subscribe());
 
         let progress = Arc::new(Notify::new());
         let lives = Lives { wire: wire.clone(), gossip_interval, progress: progress.clone() };
@@ -103,13 +105,24 @@ impl Gossip {
             "it stopped".to_owned()
         });
         let stop = shutdown.clone();
-        keeper.keep("digest", digests.clone().run(updates, gossip_interval, silence));
+        keeper.keep("digest", digests.clone().run(digest_updates, gossip_interval, silence));
+        keeper.keep("lease", leases.clone().run(lease_updates, gossip_interval, silence));
         keeper.keep_to_the_end("member", async move { shell.run(inboxes, stop).await });
         keeper.tasks.spawn(shutdown.clone().run_until_cancelled_owned(seeds::resolve(seed_rx, resolved)));
 
         info!(node.id = %name, "gossip begins as {name} at {advertised}, generation {generation}, sealing with key {sealing_key}");
-        let inner =
-            Inner { shared, chosen, digests, wire, commands, seed_names, configured: seeds, gossip_interval, keeper };
+        let inner = Inner {
+            shared,
+            chosen,
+            digests,
+            leases,
+            wire,
+            commands,
+            seed_names,
+            configured: seeds,
+            gossip_interval,
+            keeper,
+        };
         Ok(Handle { inner: Arc::new(inner), _stop: Arc::new(shutdown.drop_guard()) })
     }
 }
@@ -165,6 +178,7 @@ struct Inner {
     shared: Arc<Shared>,
     chosen: Arc<Chosen>,
     digests: Digests,
+    leases: Digests,
     wire: Arc<Wire>,
     commands: mpsc::Sender<Command>,
     seed_names: watch::Sender<Vec<String>>,
@@ -196,6 +210,11 @@ impl Handle {
         self.inner.digests.clone()
     }
 
+    /// For who hears the heartbeats of instances, or watches who does.
+    pub fn leases(&self) -> Digests {
+        self.inner.leases.clone()
+    }
+
     /// The clock of [`MembershipView::taken_at`] and of all readings in it.
     pub fn now(&self) -> MonoTime {
         self.inner.shared.clock.now()
@@ -208,8 +227,8 @@ impl Handle {
     }
 
     /// Publishes `value` under `key`, in place of what was there. Others have it a few gossip rounds later; what is changed
-    /// again before is not sent. It outlives a restart of gossip, and not one of the process. Keys under `h/` are those of
-    /// [`Digests`].
+    /// again before is not sent. It outlives a restart of gossip, and not one of the process. Keys under `h/` and `l/` are
+    /// those of [`Digests`].
     ///
     /// # Errors
     /// [`Error::Key`], [`Error::ValueTooLarge`], [`Error::TooMuch`].

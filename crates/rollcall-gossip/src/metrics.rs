@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use rollcall_health::DigestKind;
 use rollcall_health::detector::State;
 
 /// Why a message from outside was not let in.
@@ -218,12 +219,12 @@ pub(crate) fn digest_refused(reason: &'static str) {
     counter!(DIGESTS_REFUSED, "reason" => reason).increment(1);
 }
 
-pub(crate) fn digests_unpublished(count: usize) {
-    gauge!(DIGESTS_UNPUBLISHED).set(count as f64);
+pub(crate) fn digests_unpublished(kind: DigestKind, count: usize) {
+    gauge!(DIGESTS_UNPUBLISHED, "kind" => kind.as_str()).set(count as f64);
 }
 
-pub(crate) fn digests(count: usize) {
-    gauge!(DIGESTS).set(count as f64);
+pub(crate) fn digests(kind: DigestKind, count: usize) {
+    gauge!(DIGESTS, "kind" => kind.as_str()).set(count as f64);
 }
 
 pub(crate) fn streams(open: usize) {

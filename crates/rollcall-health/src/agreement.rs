@@ -27,70 +27,13 @@
 //! Limits: an observer that lies is believed to the extent that it can make a passing instance `warning`, and keep a failing
 //! one from `critical`.
 
-use std::fmt;
+pub use rollcall_types::StatusCause as Cause;
 
 use crate::assignment::Watch;
 use crate::{Flap, ScoreStep, Sighting, Status, TimeToFailure, Trend};
 
 /// Lookers that must see a failure before it counts, when there are so many.
 pub const WITNESSES: usize = 2;
-
-/// Why the observers together hold an instance for what it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// Passing: it has neither checks nor a lease, so nobody looks.
-    Unchecked,
-    /// Unknown: nobody has looked.
-    Unseen,
-    /// Unknown: who has looked is not known to be alive.
-    Stale,
-    /// What those who look see.
-    Observed,
-    /// Critical: all who look see it failing.
-    Confirmed,
-    /// Critical: the only node there is sees it failing.
-    OnlyObserver,
-    /// Warning: one sees it failing, and nobody else has a verdict yet.
-    Unconfirmed,
-    /// Warning: some see it failing and some do not.
-    Path,
-}
-
-impl Cause {
-    /// The word for it in logs, metrics and the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unchecked => "unchecked",
-            Self::Unseen => "unseen",
-            Self::Stale => "stale",
-            Self::Observed => "observed",
-            Self::Confirmed => "confirmed",
-            Self::OnlyObserver => "only_observer",
-            Self::Unconfirmed => "unconfirmed",
-            Self::Path => "path",
-        }
-    }
-
-    /// The same as a phrase for people.
-    pub const fn phrase(self) -> &'static str {
-        match self {
-            Self::Unchecked => "it has neither checks nor a lease",
-            Self::Unseen => "nobody has looked yet",
-            Self::Stale => "whoever looked is not known to be alive",
-            Self::Observed => "so it is seen by those who look",
-            Self::Confirmed => "everybody who looks sees it failing",
-            Self::OnlyObserver => "the only node there is sees it failing",
-            Self::Unconfirmed => "one node sees it failing, no other has looked yet",
-            Self::Path => "some nodes see it failing and some do not: the path to it is broken",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What all observers of an instance together make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

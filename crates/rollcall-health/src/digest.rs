@@ -28,7 +28,8 @@ mod slot;
 mod view;
 
 pub use format::{DIGEST_TEXT_MAX, Digest, DigestError};
-pub use observation::{Flap, Observation, ScoreStep, Status, TimeToFailure, Trend};
+pub use observation::{Flap, Observation, ScoreStep, TimeToFailure, Trend};
 pub use publisher::{Publication, Publisher, SCORE_PUBLISH_EVERY, SCORE_PUBLISH_STEPS};
-pub use slot::{CHUNK_SLOTS, CHUNKS_MAX, ChunkId, SLOTS_MAX, Slot, Tenancy};
+pub use rollcall_types::Status;
+pub use slot::{CHUNK_SLOTS, CHUNKS_MAX, ChunkId, DigestKind, SLOTS_MAX, Slot, Tenancy};
 pub use view::{DIGESTS_MAX, Freshness, HealthView, OBSERVERS_MAX, Observer, Received, Refused, Sighting};

@@ -9,24 +9,29 @@
 //! 2. A **trend** is one when the Mann–Kendall test with the correction of Hamed and Rao says so (p < 0.01), and the lower
 //!    limit of the Theil–Sen slope of `ln u` is at least 0.4 of it. That share, times the share of buckets that have a
 //!    sample, is the **confidence** in [0, 1]. Formulas and sources: `forecast/trend.rs`.
-//! 3. **Half-window rule**: slopes are those of the younger half of the window when it has a trend of its own, or when the
-//!    slope of the whole lies outside its 95 % limits; otherwise those of the whole. So a level that shifted and growth that
-//!    has ended do not go on, a ramp counts from its beginning, and a slow one in much noise has all the data there is.
-//! 4. **Time to threshold**, in buckets, of a straight line through `u` is `(1 − u) / b`, of growth `−ln u / g`, with `b` and
-//!    `g` the Theil–Sen slopes of `u` and `ln u`. Growth is too hasty for a straight ramp (its logarithm bends down), a line
-//!    too slow for growth, so both count by how well they fit: `T = T_straight^(1−c) · T_growth^c`, with the Akaike weight `c`
-//!    of growth (Burnham & Anderson 2002, §2.9), [`Assessment::curvature`]. The **interval** reaches from the smaller of the
-//!    two with the upper limit of the slope to the greater with the lower.
-//! 5. **Alarm**: a failure is predicted when it is due within one window, from a fifth of the threshold on, at a level that the
+//! 3. **Shapes**: a straight line, growth, and growth that runs away, each with a Theil–Sen line through the transformed series
+//!    ([`Shape`]). They count by how well they fit the whole window (Akaike weights, Burnham & Anderson 2002, §2.9), where a line
+//!    starts at the floor from which the ramp rose. **Half-window rule** (Lepski 1991): each line goes through the younger half,
+//!    and through the whole window when that slope lies within the 95 % limits of the half. So a level that shifted and growth
+//!    that has ended do not go on, and a slow ramp in much noise has all the data there is.
+//! 4. **Time to threshold** of a shape is `way / slope`. Noise carries a signal over its threshold before its line gets there, so
+//!    the way ends 0.7 scatters below; and it is the mean of what is left, given that some is left, of a way that is known up to
+//!    1.3 scatters. All shapes together: `T = Π T_i^w_i`. The **interval** reaches from the smallest of them with the upper limit
+//!    of its slope to the greatest with the lower.
+//! 5. **Alarm**: a failure is predicted when it is due within 0.8 windows, from a fifth of the threshold on, at a level that the
 //!    series has not survived before (sawtooth, daily cycle), three evaluations in a row; five against it clear the alarm.
 //!    [`Change::Degrading`] is the same within six windows.
 //! 6. **Common cause**: when most peers degrade, it is not this instance: [`common_cause`].
 //!
-//! A worked check: 200 ms of 1 s, +12 ms and +4 % a minute, curvature ½: straight 800 / 12 = 67 min, growth
-//! ln 5 / 0.04 = 40 min, together √(67 · 40) = 52 min.
+//! A worked check without noise: 200 ms of 1 s, +12 ms and +4 % a minute, half straight, half growth: straight 800 / 12 = 67 min,
+//! growth ln 5 / 0.04 = 40 min, together √(67 · 40) = 52 min.
 //!
-//! Limits. What fails from one bucket to the next announces nothing. What accelerates fails sooner than predicted: it is
-//! predicted, but late. A climb that levels off just below the threshold is called a failure, and so may be the teeth of a
+//! From many instances and nodes to one answer: [`Watched`] says what is watched of them, [`Prospect`] weighs several series of
+//! one subject, [`Forecast`] has the numbers for people, [`Forecasts`] takes them through gossip.
+//!
+//! Limits. What fails from one bucket to the next announces nothing. A slow wave on a ramp
+//! is taken for the ramp itself: the time that is told is off by half. The interval
+//! is too narrow, since it knows nothing of the error of the shape: on made-up ramps it holds the true time half of the time. A climb that levels off just below the threshold is called a failure, and so may be the teeth of a
 //! sawtooth in its first two windows. A straight ramp in much noise may be predicted half an hour ahead instead of ten
 //! minutes. A daily rhythm of the load is not modelled. The measures by which all this is judged: Salfner, Lenk & Malek, "A
 //! survey of online failure prediction methods", ACM Computing Surveys 42(3), 2010, §3.
@@ -37,7 +42,12 @@
 mod alarm;
 mod assess;
 mod bucket;
+mod format;
+mod numbers;
 mod peers;
+mod prospect;
+mod quantity;
+mod shape;
 mod signal;
 mod trend;
 
@@ -48,7 +58,12 @@ pub use self::alarm::Outlook;
 use self::assess::assess;
 pub use self::assess::{Assessment, Scratch, TimeToThreshold};
 use self::bucket::Window;
+pub use self::format::{FORECASTS_TEXT_MAX, Forecasts, ForecastsError, chunk_of_key, key};
+pub use self::numbers::{Due, Forecast};
 pub use self::peers::{CommonCause, PEERS_MIN, common_cause};
+pub use self::prospect::{Decisive, Prospect, Seen, WEIGHT_MIN};
+pub use self::quantity::{APPLY_LAG_MAX, DISK_FREE_MIN, ERROR_RATE_DAMAGING, Quantity, Unit, Watched};
+pub use self::shape::Shape;
 pub use self::signal::{Fails, Options, OptionsError, SampleError, Signal, ThresholdError};
 use crate::{TimeToFailure, Trend};
 
@@ -145,6 +160,11 @@ impl Series {
     /// What is watched.
     pub fn signal(&self) -> Signal {
         self.signal
+    }
+
+    /// How finely and how far back it looks.
+    pub fn options(&self) -> Options {
+        self.window.options()
     }
 
     /// The latest numbers; `None` before half a window was seen, and after a whole one without samples.

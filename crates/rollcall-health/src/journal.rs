@@ -18,16 +18,14 @@ mod reap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use rollcall_types::{MonoTime, UnixMillis};
+use rollcall_types::MonoTime;
+pub use rollcall_types::{ENTRY_TRANSITIONS_MAX, critical_since};
 
 use self::pacing::Pacing;
 pub use self::pacing::{ENTRY_GAP_MAX, ENTRY_GAP_MIN};
 pub use self::reap::{AT_ONCE, Case, Census, Decision, Protection, Scope, Votes, decide};
 use crate::agreement::Cause;
 use crate::{Slot, Status, Tenancy};
-
-/// Most transitions in one log entry: some 64 KiB.
-pub const ENTRY_TRANSITIONS_MAX: usize = 4_096;
 
 /// A change of an instance's status, to be written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,34 +153,5 @@ impl Journal {
             Some(known) if known.is_uncertain || known.written != known.agreed.0 => self.changed.insert(slot),
             _ => self.changed.remove(&slot),
         };
-    }
-}
-
-/// Since when an instance is critical, after a transition `to` that the leader stamped with `at`: `before` says since when it was.
-///
-/// `Unknown` leaves it as it was: to see nothing is no recovery. Every other status ends it, `Warning` too, which says that
-/// somebody reaches it.
-pub fn critical_since(before: Option<UnixMillis>, to: Status, at: UnixMillis) -> Option<UnixMillis> {
-    match to {
-        Status::Critical => before.or(Some(at)),
-        Status::Unknown => before,
-        Status::Starting | Status::Passing | Status::Warning => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_instance_is_critical_since_it_became_so_and_not_seeing_it_is_no_recovery() {
-        let [first, later] = [1_000, 2_000].map(UnixMillis::new);
-        assert_eq!(critical_since(None, Status::Critical, first), Some(first));
-        assert_eq!(critical_since(Some(first), Status::Critical, later), Some(first));
-        assert_eq!(critical_since(Some(first), Status::Unknown, later), Some(first));
-        assert_eq!(critical_since(None, Status::Unknown, later), None);
-        for recovered in [Status::Starting, Status::Passing, Status::Warning] {
-            assert_eq!(critical_since(Some(first), recovered, later), None);
-        }
     }
 }

@@ -9,13 +9,14 @@ pub mod check;
 pub mod detector;
 mod digest;
 pub mod forecast;
+mod hash;
 pub mod journal;
 pub mod lease;
 mod run_clock;
 
 pub use digest::{
-    CHUNK_SLOTS, CHUNKS_MAX, ChunkId, DIGEST_TEXT_MAX, DIGESTS_MAX, Digest, DigestError, Flap, Freshness, HealthView,
-    OBSERVERS_MAX, Observation, Observer, Publication, Publisher, Received, Refused, SCORE_PUBLISH_EVERY,
+    CHUNK_SLOTS, CHUNKS_MAX, ChunkId, DIGEST_TEXT_MAX, DIGESTS_MAX, Digest, DigestError, DigestKind, Flap, Freshness,
+    HealthView, OBSERVERS_MAX, Observation, Observer, Publication, Publisher, Received, Refused, SCORE_PUBLISH_EVERY,
     SCORE_PUBLISH_STEPS, SLOTS_MAX, ScoreStep, Sighting, Slot, Status, Tenancy, TimeToFailure, Trend,
 };
 pub use run_clock::{RUN_TICK, Reading, RunClock, RunTime};

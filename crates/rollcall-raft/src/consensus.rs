@@ -4,7 +4,9 @@ mod admin;
 mod barrier;
 mod contact;
 mod core;
+mod executor;
 mod failover;
+mod freshness;
 mod observe;
 mod options;
 mod propose;
@@ -20,11 +22,13 @@ use std::time::Duration;
 use openraft::async_runtime::WatchReceiver;
 use rollcall_catalog::{Catalog, Outcome, Request};
 use rollcall_types::{ClusterId, NodeId, Revision};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
 
 pub(crate) use self::core::Core;
+use self::executor::Executor;
 pub use self::options::{Options, Timers};
 pub(crate) use self::propose::jitter;
 pub use self::status::{FollowerStatus, RaftStatus, Role};
@@ -41,6 +45,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Consensus {
     core: Arc<Core>,
+    /// Where the node runs. When the last handle goes without [`Self::shutdown`] its tasks end as by a crash, and its data
+    /// directory stays taken until the process ends.
+    _executor: Arc<Executor>,
 }
 
 impl std::fmt::Debug for Consensus {
@@ -59,7 +66,15 @@ impl Consensus {
     /// When the options do not fit together, the data directory cannot be trusted or is in use, the address cannot be
     /// listened on, or the cluster refuses the node.
     pub async fn start(options: Options) -> Result<Self, Error> {
-        start::start(options).await.map(|core| Self { core })
+        let executor = Executor::new()?;
+        let unusable = || Error::io("cannot take over the listener for peers");
+        let listener = options.listener.into_std().map_err(unusable())?;
+        let start = async move {
+            let listener = TcpListener::from_std(listener).map_err(unusable())?;
+            start::start(Options { listener, ..options }).await
+        };
+        let core = executor.run(start).await?;
+        Ok(Self { core, _executor: Arc::new(executor) })
     }
 
     /// The id of this node.

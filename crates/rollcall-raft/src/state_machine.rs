@@ -15,12 +15,13 @@ use arc_swap::ArcSwap;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
-use rollcall_catalog::Catalog;
+use rollcall_catalog::{Catalog, Outcome, Request};
 use rollcall_types::{ClusterId, Revision};
 use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::metrics;
+use crate::planted;
 use crate::snapshot::{self, SnapshotFile, SnapshotStore};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -95,6 +96,16 @@ impl StateMachine {
         self.snapshots.clone()
     }
 
+    fn apply_request(&mut self, index: u64, mut request: Request) -> Outcome {
+        let revision = Revision::new(index);
+        if planted::forgets(index, &mut request) {
+            let outcome = self.catalog.clone().apply(revision, &request).outcome;
+            self.catalog.advance(revision);
+            return outcome;
+        }
+        self.catalog.apply(revision, &request).outcome
+    }
+
     /// Moves past an entry without a request. Entry 0, which founds the cluster, lies before the first revision.
     fn advance(&mut self, index: u64) {
         if index > 0 {
@@ -121,7 +132,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some((entry, responder)) = entries.try_next().await? {
             let index = entry.log_id.index;
             let outcome = match entry.payload {
-                EntryPayload::Normal(request) => Some(self.catalog.apply(Revision::new(index), &request).outcome),
+                EntryPayload::Normal(request) => Some(self.apply_request(index, request)),
                 EntryPayload::Blank => {
                     self.advance(index);
                     None

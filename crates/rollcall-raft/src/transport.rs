@@ -13,6 +13,7 @@
 //!
 //! Limits: connections are authenticated, not encrypted; mTLS belongs under [`handshake`], which is generic over the stream.
 
+pub(crate) mod acks;
 pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod hub;

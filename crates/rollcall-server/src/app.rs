@@ -10,8 +10,11 @@ use rollcall_types::NodeName;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::health::Health;
+use crate::health::summary::Summaries;
 use crate::http::body::BodyMemory;
 use crate::pinned::Pinned;
+use crate::probe::Policy;
 use crate::watch::Hub;
 
 /// The handles of one node.
@@ -24,6 +27,12 @@ pub(crate) struct App {
     pub(crate) consensus: Consensus,
     /// Gossip: who is alive, as this node sees it.
     pub(crate) gossip: Gossip,
+    /// Which addresses may be probed.
+    pub(crate) targets: Policy,
+    /// Health of instances.
+    pub(crate) health: Health,
+    /// Counts of it.
+    pub(crate) summaries: Summaries,
     /// Watch streams.
     pub(crate) hub: Hub,
     /// Catalogues of listings under way.

@@ -11,6 +11,14 @@ use std::path::{Path, PathBuf};
 use rollcall_types::{Label, NodeName};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+pub use self::duration::parse_duration;
+pub use self::forecast::ForecastConfig;
+pub use self::probe::ProbeConfig;
+
+mod duration;
+mod forecast;
+mod probe;
+
 /// Prefix of environment variables: `ROLLCALL_DATA_DIR` sets `data-dir`.
 pub const ENV_PREFIX: &str = "ROLLCALL_";
 /// Most nodes that may bootstrap a cluster together.
@@ -126,6 +134,10 @@ pub struct NodeConfig {
     pub http_connections_per_address_max: usize,
     /// Most watch streams at once. Default 12000.
     pub watches_max: usize,
+    /// How this node probes instances.
+    pub probe: ProbeConfig,
+    /// How this node predicts failures.
+    pub forecast: ForecastConfig,
     /// Offer `POST /v1/debug/block-peers` so that tests can cut links. Never in production.
     pub fault_injection: bool,
 }
@@ -154,6 +166,8 @@ impl Default for NodeConfig {
             http_connections_max: 20_000,
             http_connections_per_address_max: 12_000,
             watches_max: 12_000,
+            probe: ProbeConfig::default(),
+            forecast: ForecastConfig::default(),
             fault_injection: false,
         }
     }
@@ -220,7 +234,7 @@ impl NodeConfig {
             }
         }
         for (key, value) in flags {
-            origins.insert(key.clone(), format!("--{key}"));
+            origins.insert(key.clone(), format!("--{}", key.replace('.', "-")));
             set(&mut merged, key, value);
         }
         Self::from_table(merged, &origins)
@@ -228,10 +242,9 @@ impl NodeConfig {
 
     fn from_table(table: toml::Table, origins: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
         // Keys are decoded one by one first, so that an error names the variable or flag it came from.
-        for (key, value) in &table {
-            let single = toml::Table::from_iter([(key.clone(), value.clone())]);
+        for (key, single) in leaves(&table) {
             if let Err(error) = single.try_into::<Self>() {
-                let origin = origins.get(key).cloned().unwrap_or_else(|| key.clone());
+                let origin = origins.get(&key).cloned().unwrap_or(key);
                 return Err(ConfigError::Invalid { origin, problem: error.message().to_owned() });
             }
         }
@@ -282,6 +295,8 @@ impl NodeConfig {
             }
         }
         self.check_secret(&mut problems);
+        self.probe.check(&mut problems);
+        self.forecast.check(&mut problems);
         for (one, first, other, second) in [
             ("http", self.http, "peer", self.peer),
             ("http", self.http, "gossip", self.gossip),
@@ -318,6 +333,11 @@ impl NodeConfig {
         }
     }
 
+    /// Whether nobody beyond this machine can reach the node.
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        [self.http, self.peer, self.gossip].iter().all(|address| address.ip().is_loopback())
+    }
+
     /// `host:port` under which clients reach the HTTP API.
     pub fn public_http(&self) -> String {
         self.advertise_http.clone().unwrap_or_else(|| self.http.to_string())
@@ -334,13 +354,14 @@ impl NodeConfig {
     }
 }
 
-/// The key that a variable sets: `ROLLCALL_DATA_DIR` → `data-dir`. `None` for variables of the client commands, and for
+/// The key that a variable sets: `ROLLCALL_DATA_DIR` → `data-dir`, `ROLLCALL_PROBE__PER_SECOND` → `probe.per-second`. `None` for variables of the client commands, and for
 /// those that Kubernetes sets in every container when a Service is called `rollcall` (`ROLLCALL_PORT_7400_TCP`).
 fn key_of_variable(name: &str) -> Option<String> {
     const FOR_CLIENTS: [&str; 6] = ["SERVER", "OUTPUT", "LOG", "LOG_FORMAT", "ACTOR", "CONFIG"];
     let rest = name.strip_prefix(ENV_PREFIX)?;
     let from_kubernetes = rest == "PORT" || rest.starts_with("PORT_") || rest.starts_with("SERVICE_");
-    (!FOR_CLIENTS.contains(&rest) && !from_kubernetes).then(|| rest.to_ascii_lowercase().replace('_', "-"))
+    (!FOR_CLIENTS.contains(&rest) && !from_kubernetes)
+        .then(|| rest.to_ascii_lowercase().replace("__", ".").replace('_', "-"))
 }
 
 /// Sets `key` over what a weaker source said; the two ways to give a secret replace each other.
@@ -352,7 +373,31 @@ fn set(merged: &mut toml::Table, key: String, value: toml::Value) {
         "gossip-key-file" => merged.remove("gossip-key"),
         _ => None,
     };
-    merged.insert(key, value);
+    match key.split_once('.') {
+        None => _ = merged.insert(key, value),
+        Some((section, rest)) => {
+            let section = merged.entry(section).or_insert_with(|| toml::Table::new().into());
+            // What is no table is refused when it is decoded.
+            if let Some(table) = section.as_table_mut() {
+                table.insert(rest.to_owned(), value);
+            }
+        }
+    }
+}
+
+/// Every key of `table`, those of its sections as `section.key`, with a table that holds nothing else.
+fn leaves(table: &toml::Table) -> Vec<(String, toml::Table)> {
+    let mut leaves = Vec::new();
+    for (key, value) in table {
+        let alone = |value: toml::Value| toml::Table::from_iter([(key.clone(), value)]);
+        match value {
+            toml::Value::Table(section) => leaves.extend(section.iter().map(|(inner, value)| {
+                (format!("{key}.{inner}"), alone(toml::Table::from_iter([(inner.clone(), value.clone())]).into()))
+            })),
+            value => leaves.push((key.clone(), alone(value.clone()))),
+        }
+    }
+    leaves
 }
 
 /// "line 3: ", where the error is.
@@ -362,15 +407,23 @@ fn line_of(text: &str, error: &toml::de::Error) -> String {
 }
 
 fn value_of_variable(key: &str, text: &str) -> toml::Value {
-    if key == "join" {
+    if matches!(key, "join" | "probe.allowed-networks" | "probe.denied-networks") {
         let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
         return addresses.map(|address| toml::Value::from(address.to_owned())).collect::<Vec<_>>().into();
     }
     match key {
-        "bootstrap-expect" | "http-connections-max" | "http-connections-per-address-max" | "watches-max" => {
-            text.parse::<i64>().map_or_else(|_| text.into(), toml::Value::from)
+        "bootstrap-expect"
+        | "http-connections-max"
+        | "http-connections-per-address-max"
+        | "watches-max"
+        | "probe.per-second"
+        | "probe.in-flight-max"
+        | "probe.in-flight-per-host-max"
+        | "probe.idle-connections-max"
+        | "forecast.window" => text.parse::<i64>().map_or_else(|_| text.into(), toml::Value::from),
+        "observer" | "fault-injection" | "probe.tls-verify" => {
+            text.parse::<bool>().map_or_else(|_| text.into(), toml::Value::from)
         }
-        "observer" | "fault-injection" => text.parse::<bool>().map_or_else(|_| text.into(), toml::Value::from),
         _ => text.into(),
     }
 }
@@ -386,6 +439,8 @@ fn check_address(key: &str, address: &str, problems: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn load(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<NodeConfig, ConfigError> {
@@ -417,6 +472,34 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_sets_one_key_of_a_section_and_leaves_the_others() {
+        let file = "[probe]\nper-second = 7\ndenied-networks = ['10.9.0.0/16']";
+        let config = load(file, &[("ROLLCALL_PROBE__ALLOWED_NETWORKS", "10.0.0.0/8, fd00::/8")], &[]).unwrap();
+        assert_eq!((config.probe.per_second, config.probe.allowed_networks.len()), (7, 2));
+        assert_eq!(config.probe.denied_networks[0].to_string(), "10.9.0.0/16");
+        let broken = load(file, &[("ROLLCALL_PROBE__DENIED_NETWORKS", "10.0.0")], &[]).unwrap_err().to_string();
+        assert!(broken.starts_with("ROLLCALL_PROBE__DENIED_NETWORKS: ") && broken.contains("10.0.0.0/8"), "{broken}");
+        let unknown = load("", &[("ROLLCALL_PROBE__SPEED", "1")], &[]).unwrap_err().to_string();
+        assert!(unknown.starts_with("ROLLCALL_PROBE__SPEED: "), "{unknown}");
+    }
+
+    #[test]
+    fn forecasts_are_scaled_by_file_variable_and_flag() {
+        let variables = [("ROLLCALL_FORECAST__BUCKET", "500ms"), ("ROLLCALL_FORECAST__WINDOW", "40")];
+        let config =
+            load("[forecast]\nbucket = '1m'\nwindow = 30", &variables, &[("forecast.bucket", "250ms")]).unwrap();
+        assert_eq!(config.forecast, ForecastConfig { bucket: Duration::from_millis(250), window: 40 });
+        let shown = toml::to_string(&config).unwrap();
+        assert!(shown.contains("bucket = \"250ms\""), "{shown}");
+        let unitless = load("", &[("ROLLCALL_FORECAST__BUCKET", "10")], &[]).unwrap_err().to_string();
+        assert!(unitless.starts_with("ROLLCALL_FORECAST__BUCKET: ") && unitless.contains("250ms"), "{unitless}");
+        let narrow = load("[forecast]\nbucket = '1ms'", &[], &[]).unwrap().validate().unwrap_err().to_string();
+        assert!(narrow.contains("forecast.bucket: a bucket lasts from 10 ms to an hour; got 1ms"), "{narrow}");
+        let short = load("[forecast]\nwindow = 5", &[], &[]).unwrap().validate().unwrap_err().to_string();
+        assert!(short.contains("forecast.window: a window has 20 to 240 buckets; got 5"), "{short}");
+    }
+
+    #[test]
     fn a_secret_file_given_by_flag_beats_a_secret_in_the_environment() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "from-the-file-of-the-flag\n").unwrap();
@@ -444,10 +527,23 @@ mod tests {
             bootstrap_expect: Some(3),
             advertise_http: Some("nowhere".to_owned()),
             peer: "0.0.0.0:7401".parse().unwrap(),
+            probe: ProbeConfig {
+                per_second: 0,
+                allowed_networks: vec!["169.254.169.254".parse().unwrap()],
+                ..ProbeConfig::default()
+            },
             ..NodeConfig::default()
         };
         let report = config.validate().unwrap_err().to_string();
-        for part in ["4 problem(s)", "needs join", "advertise-http", "advertise-peer", "needs a secret"] {
+        for part in [
+            "6 problem(s)",
+            "probe.per-second",
+            "169.254.169.254/32",
+            "needs join",
+            "advertise-http",
+            "advertise-peer",
+            "needs a secret",
+        ] {
             assert!(report.contains(part), "{part} in {report}");
         }
     }

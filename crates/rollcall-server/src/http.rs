@@ -11,6 +11,7 @@ mod consistency;
 mod cursor;
 mod extract;
 mod failure;
+pub(crate) mod filter;
 mod handlers;
 pub(crate) mod listener;
 mod openapi;
@@ -18,5 +19,4 @@ mod router;
 mod write;
 
 pub(crate) use failure::{Failure, Result};
-pub(crate) use handlers::instances::wire as wire_instance;
 pub(crate) use router::Router;

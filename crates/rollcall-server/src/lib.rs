@@ -4,18 +4,22 @@
 //! its tasks joined and its log shut.
 
 mod app;
+mod clock;
 mod config;
 mod gossip;
+mod health;
 mod http;
 mod membership;
 mod node;
 
 mod pinned;
+mod probe;
 mod schema;
 mod telemetry;
 mod watch;
 
-pub use config::{ConfigError, ENV_PREFIX, NodeConfig, Secret};
+pub use config::{ConfigError, ENV_PREFIX, ForecastConfig, NodeConfig, ProbeConfig, Secret, parse_duration};
 pub use node::{Error, run};
+pub use probe::Network;
 
 pub use rollcall_raft::snapshot;

@@ -2,13 +2,15 @@
 //!
 //! They stay apart everywhere else. A dead verdict never changes who votes; a vote says nothing of who answers.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rollcall_api as api;
 use rollcall_api::{Addresses, MemberChange, MemberChangeKind, MemberState, Members, Observer, RaftRole};
 use rollcall_gossip::{Event, Handle, Lateness, LinkFault, Member, MemberEvent, MembershipView, State};
 use rollcall_raft::{Consensus, PeerNode, RaftStatus, Role};
 use rollcall_types::{MonoTime, NodeId, UnixMillis};
+
+use crate::clock::wall_clock;
 
 /// Both truths at one moment.
 pub(crate) struct Membership<'a> {
@@ -23,11 +25,6 @@ pub(crate) fn members(consensus: &Consensus, gossip: &Handle) -> Members {
     let (status, view) = (consensus.status(), gossip.view());
     let membership = Membership { status: &status, gossip: &view, now: (gossip.now(), wall_clock()) };
     membership.wire(consensus.catalog().revision().get(), |node| consensus.is_connected(node))
-}
-
-fn wall_clock() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis::new(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Membership<'_> {

@@ -21,10 +21,13 @@ use tracing::{error, info, warn};
 use crate::app::App;
 use crate::config::{ConfigError, NodeConfig};
 use crate::gossip;
+use crate::health::Health;
+use crate::health::summary::Summaries;
 use crate::http::Router;
 use crate::http::body::BodyMemory;
 use crate::http::listener::{Limits, serve};
 use crate::pinned::Pinned;
+use crate::probe::{self, Prober};
 use crate::telemetry;
 use crate::watch::Hub;
 
@@ -67,6 +70,9 @@ pub enum Error {
     /// Gossip could not start, or broke.
     #[error(transparent)]
     Gossip(#[from] rollcall_gossip::Error),
+    /// The task that looks at instances ended.
+    #[error("the health task ended: {0}")]
+    HealthLost(String),
     /// The log, the snapshots, the peers or the membership.
     #[error(transparent)]
     Raft(#[from] raft::Error),
@@ -96,6 +102,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let metrics = telemetry::install()?;
     let name = config.name.clone().unwrap_or_else(host_name);
     [&config.secret_file, &config.gossip_key_file].into_iter().flatten().for_each(|path| warn_if_open_to_others(path));
+    let prober = Prober::new(probe::Options::of(&config)?);
     let listener = bind("http", config.http).await?;
     let peers = bind("peer", config.peer).await?;
     let gossip_parts = gossip::prepare(&config).await?;
@@ -140,6 +147,12 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let followers = TaskTracker::new();
     followers.spawn(gossip::follow_members(consensus.clone(), gossip.clone(), stop.clone()));
     followers.spawn(gossip::reload_keys(hangups, config.gossip_key_file.clone(), gossip.clone(), stop.clone()));
+    followers.spawn(prober.clone().tidy(stop.clone()));
+
+    // The configuration was checked, so this is what it says.
+    let forecast = config.forecast.options().unwrap_or_default();
+    let (health, mut health_task) =
+        Health::start(name.clone(), consensus.clone(), gossip.clone(), prober, forecast, stop.clone());
 
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
@@ -149,7 +162,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         data_dir: config.data_dir.clone(),
         consensus: consensus.clone(),
         gossip: gossip.clone(),
+        targets: config.probe.policy(config.is_on_loopback()),
+        health,
         hub,
+        summaries: Summaries::default(),
         pinned: Pinned::default(),
         downloads: Arc::new(Semaphore::new(1)),
         bodies: BodyMemory::default(),
@@ -159,10 +175,13 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     }));
 
     let ended = tokio::select! {
+        // In this order: what was told to stop ends its tasks, and that is no fault of theirs.
+        biased;
         () = shutdown => Ok(()),
         () = stop.cancelled() => Ok(()),
         error = consensus.failed() => Err(Error::from(error)),
         error = gossip.failed() => Err(Error::from(error)),
+        ended = &mut health_task => Err(Error::HealthLost(ended.err().map_or_else(String::new, |panic| panic.to_string()))),
     };
     if let Err(error) = &ended {
         error!(%error, "the node stops: {error}");
@@ -170,6 +189,9 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     stop.cancel();
     join("http", http).await;
     join("watches", hub_task).await;
+    if !health_task.is_finished() {
+        join("health", health_task).await;
+    }
     let farewell = async {
         // A node that stops because something broke does not say goodbye: the others shall see it die.
         if ended.is_ok() {

@@ -33,4 +33,6 @@ fn describe() {
     describe_counter!("rollcall_watch_cut_off_total", "subscribers sent back to the event ring for falling behind");
     rollcall_raft::describe_metrics();
     rollcall_gossip::describe_metrics();
+    crate::health::metrics::describe();
+    crate::probe::describe_metrics();
 }

@@ -10,8 +10,11 @@ use crate::{CheckId, Host, InstanceId, Millis, Port, ServiceName, Text};
 pub const CHECKS_MAX: usize = 16;
 /// Shortest accepted interval and timeout of a check.
 pub const INTERVAL_MIN: Millis = Millis::new(100);
-/// Longest accepted interval and timeout of a check, one day.
+/// Longest accepted interval of a check, one day.
 pub const INTERVAL_MAX: Millis = Millis::new(86_400_000);
+/// Longest accepted timeout of a check. An instance that does not answer holds a place of its host for so long, and others of
+/// the host wait for it.
+pub const TIMEOUT_MAX: Millis = Millis::new(30_000);
 
 /// How a check asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +63,7 @@ pub struct CheckSpec {
     pub kind: CheckKind,
     /// Time between two probes, [`INTERVAL_MIN`] to [`INTERVAL_MAX`]. Unused by `Ttl` and `Alias`.
     pub interval: Millis,
-    /// Longest wait for one answer, at most `interval`. Unused by `Ttl` and `Alias`.
+    /// Longest wait for one answer, [`INTERVAL_MIN`] to [`TIMEOUT_MAX`] and at most `interval`. Unused by `Ttl` and `Alias`.
     pub timeout: Millis,
     /// Failures in a row that make the check critical, 1 to 10.
     pub failures_before_critical: u8,

@@ -20,6 +20,17 @@ pub const LEASE_TTL_MAX: Millis = Millis::new(86_400_000);
 /// Shortest time in `critical` after which an instance may be deregistered automatically.
 pub const DEREGISTER_AFTER_MIN: Millis = Millis::new(10_000);
 
+/// Shortest and longest time that an instance may be given to drain: a week is what the slowest batch work takes.
+pub const DRAIN_DEADLINE_MIN: Millis = Millis::new(1_000);
+/// See [`DRAIN_DEADLINE_MIN`].
+pub const DRAIN_DEADLINE_MAX: Millis = Millis::new(7 * 86_400_000);
+/// Shortest quarantine.
+pub const QUARANTINE_TTL_MIN: Millis = Millis::new(1_000);
+/// Longest quarantine, a week: who wants an instance out for longer drains it, which does not end by itself.
+pub const QUARANTINE_TTL_MAX: Millis = Millis::new(7 * 86_400_000);
+/// Longest reason for a decision about an instance, in bytes: a sentence or two.
+pub const REASON_BYTES_MAX: usize = 512;
+
 /// Tags, sorted and without doubles.
 pub type Tags = SortedSet<Tag>;
 /// Metadata entries by key.
@@ -84,6 +95,17 @@ pub enum Lifecycle {
     },
 }
 
+impl Lifecycle {
+    /// What holds at `now`: a quarantine that is over is [`Self::Active`]. A deadline that has passed ends nothing: what was
+    /// drained does not come back by itself.
+    pub fn at(&self, now: UnixMillis) -> &Self {
+        match self {
+            Self::Quarantined { until, .. } if *until <= now => &Self::Active,
+            decided => decided,
+        }
+    }
+}
+
 /// A registration: all that is intent about one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceSpec {
@@ -107,4 +129,20 @@ pub struct InstanceSpec {
     pub checks: Box<[CheckSpec]>,
     /// Time in `critical` after which the cluster deregisters the instance; `None` means never.
     pub deregister_after: Option<Millis>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quarantine_ends_by_itself_and_a_drain_does_not() {
+        let (before, end) = (UnixMillis::new(999), UnixMillis::new(1_000));
+        let reason: Text = "why".parse().unwrap();
+        let quarantined = Lifecycle::Quarantined { until: end, reason: reason.clone() };
+        assert_eq!(quarantined.at(before), &quarantined);
+        assert_eq!(quarantined.at(end), &Lifecycle::Active);
+        let draining = Lifecycle::Draining { deadline: Some(end), reason };
+        assert_eq!(draining.at(UnixMillis::MAX), &draining);
+    }
 }

@@ -15,20 +15,23 @@ mod invalid;
 mod name;
 mod service;
 mod sorted;
+mod status;
 mod time;
 
-pub use check::{CHECKS_MAX, CheckKind, CheckSpec, INTERVAL_MAX, INTERVAL_MIN};
+pub use check::{CHECKS_MAX, CheckKind, CheckSpec, INTERVAL_MAX, INTERVAL_MIN, TIMEOUT_MAX};
 pub use endpoint::{ENDPOINTS_MAX, Endpoint, Host, Port};
 pub use id::{ClusterId, NodeId, Revision};
 pub use instance::{
-    DEREGISTER_AFTER_MIN, InstanceSpec, LEASE_TTL_MAX, LEASE_TTL_MIN, LeaseSpec, Lifecycle, METADATA_MAX, Metadata,
-    TAGS_MAX, Tags, Weight,
+    DEREGISTER_AFTER_MIN, DRAIN_DEADLINE_MAX, DRAIN_DEADLINE_MIN, InstanceSpec, LEASE_TTL_MAX, LEASE_TTL_MIN,
+    LeaseSpec, Lifecycle, METADATA_MAX, Metadata, QUARANTINE_TTL_MAX, QUARANTINE_TTL_MIN, REASON_BYTES_MAX, TAGS_MAX,
+    Tags, Weight,
 };
 pub use invalid::Invalid;
 pub use name::{
     ActorName, CapabilityName, CheckId, InstanceId, JsonText, KvKey, Label, MetadataKey, MetadataValue, NodeName,
     Protocol, ServiceKey, ServiceName, Tag, Text, Version,
 };
-pub use service::{CAPABILITIES_MAX, Resources, ServiceDefinition};
+pub use service::{CAPABILITIES_MAX, Resources, SLOW_START_MAX, ServiceDefinition};
 pub use sorted::{SortedMap, SortedSet};
+pub use status::{ENTRY_TRANSITIONS_MAX, Status, StatusCause, critical_since};
 pub use time::{Millis, MonoTime, UnixMillis};

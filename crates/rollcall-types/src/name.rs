@@ -178,6 +178,13 @@ validated_string!(
     /// Free text for people: a description, an owner, a link.
     Text, 0..=4096, "be at most 4096 bytes of UTF-8", |_| true
 );
+impl Default for Text {
+    /// The empty text.
+    fn default() -> Self {
+        Self(EcoString::new())
+    }
+}
+
 validated_string!(
     /// A JSON document as text: a configuration, a schema. Whether it is JSON is checked where it enters.
     JsonText, 1..=262_144, "be JSON of at most 262144 bytes", |_| true

@@ -7,6 +7,9 @@ use crate::{CapabilityName, JsonText, Label, Millis, SortedMap, SortedSet, Tags,
 /// Most capabilities that a service may offer, and most that it may require.
 pub const CAPABILITIES_MAX: usize = 64;
 
+/// Longest slow start, one hour: an instance that is still cold then will not get warm by waiting.
+pub const SLOW_START_MAX: Millis = Millis::new(3_600_000);
+
 /// Resources that one instance of a service needs, for planners and people; nothing is enforced.
 pub type Resources = SortedMap<Label, Text>;
 
@@ -37,4 +40,7 @@ pub struct ServiceDefinition {
     pub docs_url: Option<Text>,
     /// JSON Schema (as JSON text) that its configuration document must satisfy.
     pub config_schema: Option<JsonText>,
+    /// How long an instance that became passing is warming up, at most [`SLOW_START_MAX`]: it gets a share of traffic that
+    /// grows until then. `None`: it gets all of its share at once.
+    pub slow_start: Option<Millis>,
 }

@@ -4,10 +4,12 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::config::ConfigCommand;
+use crate::commands::health::HealthArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::instances::InstancesArgs;
 use crate::commands::keygen::KeygenArgs;
 use crate::commands::kv::KvCommand;
+use crate::commands::lifecycle::{DrainArgs, QuarantineArgs, ReleaseArgs, UndrainArgs};
 use crate::commands::membership::{LeaveArgs, MembersArgs, RemoveArgs, TransferLeaderArgs};
 use crate::commands::register::{DeregisterArgs, RegisterArgs};
 use crate::commands::services::ServicesArgs;
@@ -30,13 +32,16 @@ use crate::node::{JoinArgs, NodeArgs};
 Begin here:
   rollcall dev             a cluster of three, with services to look at
   rollcall services        what is registered
+  rollcall health          what is wrong
   rollcall watch           what changes
 
 Exit codes:
   0  done
   1  refused, not found or failed
   2  wrong command line, file or configuration
-  3  no node could be reached, or the cluster cannot serve now"
+  3  no node could be reached, or the cluster cannot serve now
+  4  `rollcall health`: something is warning, starting or unknown
+  5  `rollcall health`: something is critical"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -61,6 +66,16 @@ pub(crate) enum Command {
     Services(ServicesArgs),
     /// List the instances of a service, or those that offer a capability
     Instances(InstancesArgs),
+    /// Tell what is wrong, worst first
+    Health(HealthArgs),
+    /// Let an instance finish what it has and take nothing new
+    Drain(DrainArgs),
+    /// End a drain
+    Undrain(UndrainArgs),
+    /// Keep an instance out of selection for a time
+    Quarantine(QuarantineArgs),
+    /// End a quarantine
+    Release(ReleaseArgs),
     /// Follow the changes
     Watch(WatchArgs),
     /// List who changed what, when and why

@@ -1,10 +1,12 @@
 //! The client commands: each reads its arguments, makes one call or a few, and writes the answer.
 
 pub(crate) mod config;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;
 pub(crate) mod keygen;
 pub(crate) mod kv;
+pub(crate) mod lifecycle;
 pub(crate) mod membership;
 pub(crate) mod register;
 pub(crate) mod services;

@@ -1,11 +1,12 @@
 //! `rollcall demo-service`: the small HTTP services that `rollcall dev` registers, so that a catalogue has something
 //! real behind it.
 //!
-//! Each answers `GET /health` and `POST /work`. The orchestrator is also an example of discovery: it asks Rollcall who
-//! offers a capability and hands the task to one of them.
+//! Each answers `GET /health` and `POST /work`, and falls ill at `POST /degrade`. The orchestrator is also an example of
+//! discovery: it asks Rollcall who offers a capability and hands the task to one of them.
 //!
 //! Not done: authentication, limits beyond axum's body limit of 2 MB. They serve loopback, for demonstration.
 
+mod illness;
 mod work;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use crate::failure::Failure;
 use crate::stop::stop_requested;
 
+use illness::Illness;
 pub(crate) use work::Kind;
 
 /// Longest time that a handed-on task may take.
@@ -49,6 +51,9 @@ pub(crate) struct DemoServiceArgs {
     /// Nodes to ask for others
     #[arg(long, value_name = "URL,…", value_delimiter = ',')]
     server: Vec<String>,
+    /// Get slower until it fails, recover, and begin anew
+    #[arg(long)]
+    degrade: bool,
     /// Stop when standard input closes
     #[arg(long)]
     stop_with_stdin: bool,
@@ -59,6 +64,7 @@ struct Service {
     id: String,
     started: Instant,
     tasks: AtomicU64,
+    illness: Illness,
     registry: Client,
     http: reqwest::Client,
     /// Turns through the candidates, so that tasks spread over them.
@@ -100,10 +106,12 @@ pub(crate) async fn run(args: DemoServiceArgs) -> Result<(), Failure> {
         .no_proxy()
         .build()
         .map_err(|error| Failure::failed("cannot make an HTTP client").because(&error))?;
+    let started = Instant::now();
     let service = Arc::new(Service {
         kind: args.kind,
         id: args.id,
-        started: Instant::now(),
+        started,
+        illness: Illness::new(args.degrade, started),
         tasks: AtomicU64::new(0),
         registry,
         http,
@@ -118,7 +126,11 @@ async fn serve(
     stop: impl Future<Output = crate::stop::Stop>,
 ) -> Result<(), Failure> {
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-    let router = Router::new().route("/health", get(health)).route("/work", post(work)).with_state(service);
+    let router = Router::new()
+        .route("/health", get(health))
+        .route("/work", post(work))
+        .route("/degrade", post(degrade))
+        .with_state(service);
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
         // The sender is only dropped with this whole function, and then there is nothing left to shut down.
         let _ = stopped.await;
@@ -135,6 +147,7 @@ async fn serve(
 }
 
 async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
+    service.suffer().await;
     let health = Health {
         status: "passing",
         instance: &service.id,
@@ -146,6 +159,7 @@ async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
 
 async fn work(State(service): State<Arc<Service>>, Json(task): Json<Value>) -> Answer {
     service.tasks.fetch_add(1, Ordering::Relaxed);
+    service.suffer().await;
     let result = match service.kind.perform(task) {
         work::Performed::Done(result) => result,
         work::Performed::Refused(reason) => return Err(refuse(StatusCode::UNPROCESSABLE_ENTITY, &reason)),
@@ -154,7 +168,17 @@ async fn work(State(service): State<Arc<Service>>, Json(task): Json<Value>) -> A
     Ok(Json(json!({ "instance": service.id, "result": result })))
 }
 
+async fn degrade(State(service): State<Arc<Service>>) -> Json<Value> {
+    service.illness.begin(Instant::now());
+    Json(json!({ "instance": service.id, "degrades": true }))
+}
+
 impl Service {
+    /// Takes as long as its illness makes it.
+    async fn suffer(&self) {
+        tokio::time::sleep(self.illness.delay(Instant::now())).await;
+    }
+
     /// Finds somebody who offers the capability and lets them do the task.
     async fn hand_on(&self, task: Value) -> Result<Value, (StatusCode, Json<Value>)> {
         let errand: Errand = serde_json::from_value(task)

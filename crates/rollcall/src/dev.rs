@@ -10,6 +10,7 @@ mod demo;
 mod folder;
 mod observe;
 mod plan;
+mod prospects;
 mod ready;
 mod tips;
 
@@ -109,7 +110,7 @@ impl Dev {
         let ports = self.demo.start(&self.plan, &self.program, &mut self.services)?;
         self.demo.wait(&mut self.services, &ports).await?;
         let revision = self.demo.register(&self.plan, self.paint).await?;
-        print(&tips::text(&self.plan, &pids, self.demo.is_empty(), self.paint))?;
+        print(&tips::text(&self.plan, &pids, self.demo.degrading(), &self.program, self.paint))?;
         self.narrate(revision).await
     }
 
@@ -139,7 +140,8 @@ impl Dev {
         // Both end when `lines` is dropped, and are aborted when this function is left.
         let mut observers = tokio::task::JoinSet::new();
         observers.spawn(observe::events(self.plan.clone(), revision, self.paint, tx.clone()));
-        observers.spawn(observe::roles(self.plan.clone(), self.paint, tx));
+        observers.spawn(observe::roles(self.plan.clone(), self.paint, tx.clone()));
+        observers.spawn(prospects::follow(self.plan.clone(), self.paint, tx));
         loop {
             tokio::select! {
                 Some(line) = lines.recv() => print(&format!("{line}\n"))?,

@@ -21,6 +21,10 @@ pub(crate) enum Exit {
     Usage = 2,
     /// No node could be reached, or the cluster cannot answer now (no leader, shutting down, too busy).
     Unavailable = 3,
+    /// Asked for a verdict: something is warning, starting or unknown. The answer was given.
+    Warning = 4,
+    /// Asked for a verdict: something is critical. The answer was given.
+    Critical = 5,
 }
 
 /// A command that did not do what was asked.
@@ -46,6 +50,11 @@ impl Failure {
     /// Nobody there to answer.
     pub(crate) fn unavailable(what: impl Into<String>) -> Self {
         Self::new(Exit::Unavailable, what)
+    }
+
+    /// An answer that was given and is told by the exit code too: nothing is printed for it.
+    pub(crate) fn verdict(exit: Exit) -> Self {
+        Self::new(exit, "the verdict is in the answer")
     }
 
     fn new(exit: Exit, what: impl Into<String>) -> Self {
@@ -81,6 +90,11 @@ impl Failure {
     /// The class of the failure.
     pub(crate) fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// Whether everything was said already.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.exit, Exit::Quiet | Exit::Warning | Exit::Critical)
     }
 
     /// The process exit code.

@@ -1,31 +1,84 @@
 //! Changes as lines that a person reads: the events of the catalogue, the roles of nodes, the members.
 
 use rollcall_api::{
-    Change, Instance, Member, MemberChange, MemberChangeKind, MemberState, RaftRole, RaftStatus, Timestamp, WatchEvent,
+    Change, Instance, LifecycleState, Member, MemberChange, MemberChangeKind, MemberState, RaftRole, RaftStatus, State,
+    StateChange, StateChanges, Timestamp, WatchEvent, cause_phrase,
 };
 
 use crate::terminal::{Paint, Tone, printable};
 
-/// The event as a line without its end; `None` for a bookmark, which says nothing to people.
+/// Columns of the word that says what happened.
+const VERB_WIDTH: usize = 11;
+
+/// The event as a line without its end, or as many as it has transitions; `None` for a bookmark, which says nothing to people.
 pub(crate) fn event_line(event: &WatchEvent, paint: Paint) -> Option<String> {
     let (tone, verb, change) = match event {
         WatchEvent::Put(change) => (Tone::Good, "put", change),
         WatchEvent::Delete(change) => (Tone::Bad, "delete", change),
         WatchEvent::Definition(change) => (Tone::Plain, "define", change),
         WatchEvent::Config(change) => (Tone::Plain, "config", change),
+        WatchEvent::State(changes) => return Some(state_lines(changes, paint)),
         WatchEvent::Bookmark(_) => return None,
         WatchEvent::Snapshot(part) => {
             let end = if part.last { "" } else { ", more follow" };
             return Some(format!("snapshot at #{}: {} instance(s){end}", part.revision, part.items.len()));
         }
     };
-    Some(format!(
-        "{}  #{:<6} {}  {}",
-        paint.dim(clock(change.at)),
-        change.revision,
-        paint.tone(tone, format_args!("{verb:<6}")),
-        printable(&describe(change)),
-    ))
+    Some(told(paint, change.at, change.revision, (tone, verb), &describe(change)))
+}
+
+fn told(paint: Paint, at: Timestamp, revision: u64, (tone, verb): (Tone, &str), what: &str) -> String {
+    told_at(paint, at, &format!("#{revision}"), (tone, verb), what)
+}
+
+fn told_at(paint: Paint, at: Timestamp, place: &str, (tone, verb): (Tone, &str), what: &str) -> String {
+    let verb = paint.tone(tone, format_args!("{verb:<VERB_WIDTH$}"));
+    format!("{}  {place:<7} {verb}  {}", paint.dim(clock(at)), printable(what))
+}
+
+/// A line for each transition.
+fn state_lines(changes: &StateChanges, paint: Paint) -> String {
+    let line = |change: &StateChange| {
+        let verb = format!("{} {}", health_symbol(change.state), change.state.as_str());
+        // What everybody sees needs no more words.
+        let phrase = Some(cause_phrase(&change.cause)).filter(|_| change.cause != "observed");
+        let phrase = phrase.map(|phrase| format!(": {phrase}")).unwrap_or_default();
+        let what = format!("{}/{}  was {}{phrase}", change.service, change.id, change.from.as_str());
+        told(paint, changes.at, changes.revision, (health_tone(change.state), &verb), &what)
+    };
+    changes.items.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What is expected of an instance, as a line without its end.
+pub(crate) fn prospect_line(at: Timestamp, tone: Tone, verb: &str, what: &str, paint: Paint) -> String {
+    told_at(paint, at, "", (tone, verb), what)
+}
+
+/// `passing → critical, confirmed`.
+pub(crate) fn transition(from: State, to: State, cause: &str) -> String {
+    format!("{} → {}, {cause}", from.as_str(), to.as_str())
+}
+
+/// The sign of a state, for those who see no colours.
+const fn health_symbol(state: State) -> char {
+    match state {
+        State::Starting => '…',
+        State::Passing => '✓',
+        State::Warning => '!',
+        State::Critical => '✗',
+        State::Unknown => '?',
+    }
+}
+
+/// How the state of an instance is coloured.
+pub(crate) const fn health_tone(state: State) -> Tone {
+    match state {
+        State::Starting => Tone::Plain,
+        State::Passing => Tone::Good,
+        State::Warning => Tone::Warn,
+        State::Critical => Tone::Bad,
+        State::Unknown => Tone::Dim,
+    }
 }
 
 fn describe(change: &Change) -> String {
@@ -40,8 +93,20 @@ fn describe(change: &Change) -> String {
     if let Some(address) = change.instance.as_ref().and_then(address) {
         text.push_str(&format!("  {address}"));
     }
-    text.push_str(&format!("  {} by {}", change.cause, change.actor));
+    let decided = change.instance.as_ref().and_then(|instance| lifecycle_word(&instance.lifecycle));
+    // Without a reason the cause is the word itself.
+    let decided = decided.filter(|word| *word != change.cause).map(|word| format!("{word}: ")).unwrap_or_default();
+    text.push_str(&format!("  {decided}{} by {}", change.cause, change.actor));
     text
+}
+
+/// What an operator decided, when that was anything.
+const fn lifecycle_word(lifecycle: &LifecycleState) -> Option<&'static str> {
+    match lifecycle {
+        LifecycleState::Active => None,
+        LifecycleState::Draining { .. } => Some("draining"),
+        LifecycleState::Quarantined { .. } => Some("quarantined"),
+    }
 }
 
 /// `http=10.0.0.7:8080` of the default endpoint.
@@ -189,7 +254,7 @@ mod tests {
         }));
         assert_eq!(
             event_line(&deleted, Paint::plain()).unwrap(),
-            "03:59:10.250  #41     delete  web/web-1  deregistered by alice"
+            "03:59:10.250  #41     delete       web/web-1  deregistered by alice"
         );
         let configured = event(json!({
             "event": "config", "revision": 42, "at": "2026-11-21T03:59:10.250Z", "service": "web", "version": 3,
@@ -197,9 +262,41 @@ mod tests {
         }));
         assert_eq!(
             event_line(&configured, Paint::plain()).unwrap(),
-            "03:59:10.250  #42     config  web  version 3  configured by alice"
+            "03:59:10.250  #42     config       web  version 3  configured by alice"
+        );
+        let instance = json!({
+            "service": "web", "id": "web-1", "endpoints": [], "zone": null, "region": null, "version": null, "tags": [],
+            "metadata": {}, "weight": 1, "lease": null, "checks": [], "deregister_after_ms": null,
+            "lifecycle": { "state": "draining", "reason": "deploy 42" }, "state": "passing", "cause": "observed",
+            "since": "2026-11-21T03:00:00.000Z", "registered_at": "2026-11-21T03:00:00.000Z",
+            "modified_at": "2026-11-21T03:00:00.000Z", "registered_by": "n1", "created_revision": 1, "revision": 43
+        });
+        let drained = event(json!({
+            "event": "put", "revision": 43, "at": "2026-11-21T03:59:10.250Z", "service": "web", "instance": instance,
+            "cause": "deploy 42", "actor": "alice"
+        }));
+        assert_eq!(
+            event_line(&drained, Paint::plain()).unwrap(),
+            "03:59:10.250  #43     put          web/web-1  draining: deploy 42 by alice"
         );
         assert_eq!(event_line(&event(json!({ "event": "bookmark", "revision": 43 })), Paint::plain()), None);
+    }
+
+    #[test]
+    fn each_transition_is_a_line() {
+        let item = |id: &str, from: &str, state: &str, cause: &str| {
+            json!({ "service": "web", "id": id, "from": from, "state": state, "cause": cause,
+                    "since": "2026-11-21T03:59:10.250Z" })
+        };
+        let changes = event(json!({
+            "event": "state", "revision": 44, "at": "2026-11-21T03:59:10.250Z",
+            "items": [item("web-1", "passing", "critical", "confirmed"), item("a\tb", "unknown", "passing", "observed")]
+        }));
+        assert_eq!(
+            event_line(&changes, Paint::plain()).unwrap(),
+            "03:59:10.250  #44     ✗ critical   web/web-1  was passing: everybody who looks sees it failing\n\
+             03:59:10.250  #44     ✓ passing    web/a\\u{9}b  was unknown"
+        );
     }
 
     #[test]

@@ -133,6 +133,12 @@ struct Settings {
     /// File with the keys of gossip, one a line, the first seals; read again at SIGHUP; or the variable ROLLCALL_GOSSIP_KEY
     #[arg(long, value_name = "FILE")]
     gossip_key_file: Option<PathBuf>,
+    /// Time that one point of a trend covers, such as 500ms; default: 10s
+    #[arg(long, value_name = "DURATION")]
+    forecast_bucket: Option<String>,
+    /// Points of a trend, looked back and ahead, 20 to 240; default: 60
+    #[arg(long, value_name = "N")]
+    forecast_window: Option<u8>,
     /// How log lines look
     #[arg(
         long,
@@ -238,6 +244,8 @@ impl Settings {
         put(&mut flags, "advertise-peer", self.advertise_peer.clone());
         put(&mut flags, "zone", self.zone.clone());
         put(&mut flags, "secret-file", self.secret_file.clone().map(path_text));
+        put(&mut flags, "forecast.bucket", self.forecast_bucket.clone());
+        put(&mut flags, "forecast.window", self.forecast_window.map(i64::from));
         put(&mut flags, "observer", self.observer.then_some(true));
         put(&mut flags, "fault-injection", self.fault_injection.then_some(true));
         flags
@@ -294,12 +302,15 @@ mod tests {
             advertise_http: text(),
             advertise_peer: text(),
             zone: Some("a".to_owned()),
+            forecast_bucket: Some("500ms".to_owned()),
+            forecast_window: Some(20),
             observer: true,
             fault_injection: true,
             ..Settings::default()
         };
         let config = NodeConfig::load(None, std::iter::empty(), settings.flags()).unwrap();
         assert_eq!(config.http.port(), 9000);
+        assert_eq!((config.forecast.bucket.as_millis(), config.forecast.window), (500, 20));
         assert!(config.observer && config.fault_injection);
     }
 

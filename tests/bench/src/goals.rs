@@ -1,7 +1,8 @@
 //! The goals, as data: what is compared with whom, and what we want.
 
+use crate::health;
 use crate::results::{Quantity, Results, Subject};
-use crate::workload::{failover, fill, reads, syncs, watch, writes};
+use crate::workload::{failover, fill, propagation, reads, syncs, watch, writes};
 
 /// What a figure should be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,7 +33,7 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
-    fn new(ours: &str, peer: (Subject, &str), quantity: Quantity, aim: Aim) -> Self {
+    pub(crate) fn new(ours: &str, peer: (Subject, &str), quantity: Quantity, aim: Aim) -> Self {
         Self { ours: ours.to_owned(), peer: (peer.0, peer.1.to_owned()), quantity, aim }
     }
 
@@ -56,7 +57,10 @@ impl Goal {
 
 /// All goals, in the order of the report.
 pub(crate) fn all(instances: u64, watchers: usize) -> Vec<Goal> {
-    [write_goals(), read_goals(), time_goals(watchers), fill_goals(instances), calm_goals()].concat()
+    let mut goals = [write_goals(), read_goals(), time_goals(watchers), spread_goals(), fill_goals(instances)].concat();
+    goals.extend(calm_goals());
+    goals.extend(health::goals());
+    goals
 }
 
 fn write_goals() -> Vec<Goal> {
@@ -100,6 +104,20 @@ fn time_goals(watchers: usize) -> Vec<Goal> {
         goal(failover::PAUSED, Aim::AtMost(1000.0)),
         goal(failover::PAUSED, Aim::WorstAtMost(1500.0)),
     ]
+}
+
+/// What was acknowledged on one node is soon readable on the others.
+fn spread_goals() -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for writers in propagation::WRITERS {
+        let (sent, acknowledged) = (propagation::workload_sent(writers), propagation::workload_acknowledged(writers));
+        for (workload, aim) in [(acknowledged, Aim::AtMost(50.0)), (sent, Aim::Shown)] {
+            for quantity in [Quantity::P50Ms, Quantity::P99Ms] {
+                goals.push(Goal::new(&workload, (Subject::Etcd, &workload), quantity, aim));
+            }
+        }
+    }
+    goals
 }
 
 fn fill_goals(instances: u64) -> Vec<Goal> {

@@ -190,8 +190,8 @@ fn merge(parts: Vec<Seen>) -> Seen {
     all
 }
 
-/// Nearest rank.
-fn percentile_ms(sorted_us: &[u32], share: f64) -> f64 {
+/// A percentile in milliseconds, by the nearest rank; `NaN` of nothing.
+pub(crate) fn percentile_ms(sorted_us: &[u32], share: f64) -> f64 {
     let rank = (sorted_us.len() as f64 * share).ceil() as usize;
     sorted_us.get(rank.saturating_sub(1)).map_or(f64::NAN, |us| f64::from(*us) / 1e3)
 }

@@ -129,6 +129,12 @@ pub(crate) async fn wait_until_quiet(servers: &[u32], patience: Duration) -> Res
     }
 }
 
+/// CPU time of a process so far, user and system, in microseconds.
+pub(crate) fn process_us(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} is gone"))?;
+    Ok(parse_stat(&stat).context("/proc/PID/stat is not as expected")?.own as f64 * TICK_US)
+}
+
 /// Resident memory of a process in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -12,6 +12,7 @@ mod cluster;
 mod forecast;
 mod goals;
 mod gossip;
+mod health;
 mod load;
 mod machine;
 mod process;
@@ -29,15 +30,16 @@ use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::Setup;
+use crate::health::Part;
 use crate::report::Origin;
 use crate::results::{Results, Subject};
 use crate::workload::fill::Wanted;
-use crate::workload::{Plan, detection, failover, fill, reads, syncs, watch, writes};
+use crate::workload::{Plan, detection, failover, fill, propagation, reads, syncs, watch, writes};
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Everything below but detection, forecast, gossip and rounds.
+    /// Everything below but detection, forecast, gossip, rounds and health.
     All,
     /// Durable writes at 1, 64 and 256 clients.
     Writes,
@@ -45,6 +47,8 @@ enum Choice {
     Reads,
     /// From a write to the last of many watchers.
     Watch,
+    /// From a write on one node until it is readable on all.
+    Propagation,
     /// The leader killed and paused.
     Failover,
     /// Memory with many instances.
@@ -61,6 +65,8 @@ enum Choice {
     Gossip,
     /// Gossip itself, many nodes in this process: updates, cost, and the health of many instances.
     Rounds,
+    /// Health of instances: probing many, a mass failure, detection, heartbeats.
+    Health,
 }
 
 /// Measures three-node clusters of Rollcall, etcd and ZooKeeper side by side.
@@ -123,6 +129,15 @@ struct Options {
     /// Updates in each group of the rounds workload.
     #[arg(long, default_value_t = 200)]
     rounds_updates: usize,
+    /// Parts of the health workload.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Part::value_variants().to_vec())]
+    part: Vec<Part>,
+    /// Instances that are probed every 10 s, of the health workload.
+    #[arg(long, default_value_t = 10_000)]
+    probed_instances: usize,
+    /// Instances that are probed every second, of its detecting part.
+    #[arg(long, default_value_t = 2000)]
+    fast_instances: usize,
     #[arg(long, default_value = "etcd")]
     etcd_bin: PathBuf,
     #[arg(long, default_value = "serf")]
@@ -184,6 +199,7 @@ async fn run(options: Options) -> Result<()> {
     let (mut text, outcome) = match options.workload {
         Choice::Gossip => run_gossip(&options).await?,
         Choice::Rounds => run_rounds(&options).await?,
+        Choice::Health => run_health(&options).await?,
         _ => run_clusters(&options).await?,
     };
     // What was measured before a failure is not thrown away, and the failure stands below it.
@@ -277,6 +293,35 @@ async fn run_rounds(options: &Options) -> Result<(String, Result<()>)> {
     Ok((rounds::render(&rows, &remarks, &origin), outcome))
 }
 
+/// The report of the health workload, and whether it is complete.
+async fn run_health(options: &Options) -> Result<(String, Result<()>)> {
+    let base = plan(options)?;
+    ensure!(options.probed_instances > 0, "--probed-instances must be above 0");
+    let with_etcd = options.part.contains(&Part::Heartbeats) && base.subjects.contains(&Subject::Etcd);
+    let plan = health::Plan {
+        subjects: if with_etcd { vec![Subject::Rollcall, Subject::Etcd] } else { vec![Subject::Rollcall] },
+        parts: options.part.clone(),
+        pairs: base.pairs,
+        length: base.length,
+        patience: base.patience,
+        instances: options.probed_instances,
+        fast_instances: options.fast_instances,
+        rounds: options.faults,
+        setup: base.setup,
+    };
+    let versions = plan.subjects.iter().map(|subject| match subject {
+        Subject::Etcd => first_line(&plan.setup.etcd, &["--version"]),
+        _ => plan.setup.rollcall.as_ref().map_or_else(String::new, |program| first_line(program, &["--version"])),
+    });
+    let origin = origin_of(options, versions.collect(), plan.shape());
+    let mut results = Results::default();
+    let outcome = tokio::select! {
+        outcome = health::run(&plan, &mut results) => outcome,
+        outcome = asked_to_stop() => outcome,
+    };
+    Ok((report::render(&results, &origin, base.instances, base.watchers), outcome))
+}
+
 /// Runs the chosen workloads. A run that fails does not keep the others from running.
 async fn measure(choice: Choice, plan: &Plan, results: &mut Results) -> Result<()> {
     let chosen = |this: Choice| choice == Choice::All || choice == this;
@@ -288,6 +333,9 @@ async fn measure(choice: Choice, plan: &Plan, results: &mut Results) -> Result<(
     }
     if chosen(Choice::Watch) {
         watch::run(plan, results).await;
+    }
+    if chosen(Choice::Propagation) {
+        propagation::run(plan, results).await;
     }
     if chosen(Choice::Failover) {
         failover::run(plan, results).await;

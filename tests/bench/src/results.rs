@@ -38,6 +38,11 @@ pub(crate) enum Quantity {
     TimeMs,
     /// Resident memory per instance, in bytes.
     BytesPerInstance,
+    /// Share of one core, in percent.
+    CorePercent,
+    ProbesPerSecond,
+    /// Log entries with transitions of health.
+    LogEntries,
     /// `fsync`, `fdatasync` and `sync_file_range` calls per acknowledged write, summed over the nodes.
     SyncsPerOp,
     /// Terms that began during the run.
@@ -58,6 +63,9 @@ impl Quantity {
             Self::RssMb => "RSS MB",
             Self::TimeMs => "ms",
             Self::BytesPerInstance => "bytes/instance",
+            Self::CorePercent => "% of a core",
+            Self::ProbesPerSecond => "probes/s",
+            Self::LogEntries => "log entries",
             Self::SyncsPerOp => "syncs/write",
             Self::LeaderChanges => "leader changes",
             Self::Errors => "errors",
@@ -66,7 +74,7 @@ impl Quantity {
 
     /// Whether more is better.
     pub(crate) fn is_higher_better(self) -> bool {
-        self == Self::OpsPerSecond
+        matches!(self, Self::OpsPerSecond | Self::ProbesPerSecond)
     }
 
     /// Whether the runs are added up instead of taking their median: a single one matters.

@@ -4,6 +4,7 @@ pub(crate) mod detection;
 pub(crate) mod failover;
 pub(crate) mod fill;
 pub(crate) mod first_write;
+pub(crate) mod propagation;
 pub(crate) mod reads;
 pub(crate) mod syncs;
 pub(crate) mod watch;

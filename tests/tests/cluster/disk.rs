@@ -1,47 +1,8 @@
 //! A disk that fills up.
 
-use std::path::Path;
-use std::process::Command;
-
 use rollcall_tests::{Cluster, DEADLINE, NodeOptions, note, wait_until};
-use tempfile::TempDir;
 
-/// A file system of a few megabytes, in memory. Needs the right to mount.
-struct SmallDisk(TempDir);
-
-impl SmallDisk {
-    /// Mounts one, or says why it cannot.
-    fn mount(megabytes: u32) -> Result<Self, String> {
-        let folder = TempDir::with_prefix("rollcall-disk-").expect("a temporary folder");
-        let options = format!("size={megabytes}m");
-        let done =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "rollcall-test"]).arg(folder.path()).output();
-        match done {
-            Ok(output) if output.status.success() => Ok(Self(folder)),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    fn grow(&self, megabytes: u32) {
-        let options = format!("remount,size={megabytes}m");
-        let done = Command::new("mount").args(["-o", &options]).arg(self.path()).status();
-        assert!(done.is_ok_and(|status| status.success()), "a mounted disk can grow");
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let done = Command::new("umount").arg(self.path()).status();
-        if !done.is_ok_and(|status| status.success()) {
-            note(format_args!("cannot unmount {}", self.path().display()));
-        }
-    }
-}
+use crate::mounts::SmallDisk;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_is_full_stops_writing_says_why_and_comes_back_clean_while_the_others_go_on() {

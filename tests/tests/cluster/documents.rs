@@ -19,6 +19,7 @@ async fn a_definition_is_read_back_as_it_was_given() {
         "owner": "insights@example.com",
         "docs_url": "https://docs.example.com/analyst",
         "config_schema": {"type": "object"},
+        "slow_start_ms": 30_000,
     });
     let put = cluster.node(0).put("/v1/services/defined").json(&definition).answer().await.expect(201);
     let path = format!("/v1/services/defined?min_revision={}", put.revision());

@@ -2,20 +2,26 @@
 //!
 //! One binary for all of them: they share the harness and, where they leave it as they found it, one cluster.
 
+mod answers;
 mod bad_input;
 mod bootstrap;
 mod catching_up;
 mod clients;
+mod compaction;
 mod disk;
 mod documents;
+mod failing_disk;
 mod failover;
 mod gossip;
 mod leader_faults;
+mod lifecycle;
 mod membership;
+mod mounts;
 mod openapi;
 mod peer_port;
 mod reading;
 mod registering;
 mod restarting;
 mod slow_clients;
+mod staleness;
 mod watching;

@@ -7,14 +7,18 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use reqwest::header::{IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::transport::{Answer, Call, Opened};
 use super::{Client, ClientError};
-use crate::query::{HistoryQuery, InstancesQuery, ReadQuery, ServicesQuery};
+use crate::query::{
+    HealthQuery, HealthReportQuery, HistoryQuery, InstancesQuery, ReadQuery, ServiceHealthQuery, ServicesQuery,
+};
 use crate::{
-    ClusterStatus, ConfigDocument, EventBatch, HistoryRecord, Instance, List, Members, RaftStatus, Registration,
-    Service, ServiceDefinition, TransferLeaderRequest, WriteReply, paths,
+    ActivateRequest, ClusterStatus, ConfigDocument, DrainRequest, EventBatch, HealthReport, HistoryRecord, Instance,
+    InstanceHealth, List, Members, QuarantineRequest, RaftStatus, Registration, Service, ServiceDefinition,
+    ServiceHealthReport, TransferLeaderRequest, WriteReply, paths,
 };
 
 /// What must hold for a write to happen (RFC 9110 §13.1); else it answers `revision_mismatch`.
@@ -149,6 +153,59 @@ impl Client {
     /// Deregisters an instance. That it was not there is no error.
     pub async fn deregister(&self, service: &str, id: &str) -> Result<(), ClientError> {
         self.transport.fetch_bytes(&Call::write(Method::DELETE, paths::instance(service, id))?).await.map(drop)
+    }
+
+    /// Lets an instance finish what it has and take nothing new.
+    pub async fn drain(&self, service: &str, id: &str, request: &DrainRequest) -> Result<WriteReply, ClientError> {
+        self.decide(paths::drain(service, id), request).await
+    }
+
+    /// Ends a drain.
+    pub async fn undrain(&self, service: &str, id: &str, request: &ActivateRequest) -> Result<WriteReply, ClientError> {
+        self.decide(paths::undrain(service, id), request).await
+    }
+
+    /// Keeps an instance out of selection for a time.
+    pub async fn quarantine(
+        &self,
+        service: &str,
+        id: &str,
+        request: &QuarantineRequest,
+    ) -> Result<WriteReply, ClientError> {
+        self.decide(paths::quarantine(service, id), request).await
+    }
+
+    /// Ends a quarantine.
+    pub async fn release(&self, service: &str, id: &str, request: &ActivateRequest) -> Result<WriteReply, ClientError> {
+        self.decide(paths::release(service, id), request).await
+    }
+
+    async fn decide(&self, path: String, request: &impl Serialize) -> Result<WriteReply, ClientError> {
+        Ok(self.transport.fetch(&Call::write(Method::POST, path)?.json(request)?).await?.value)
+    }
+
+    /// A page of the health of everything, as the answering node sees it.
+    pub async fn health(&self, query: &HealthReportQuery) -> Result<Answer<HealthReport>, ClientError> {
+        self.transport.fetch(&Call::get(paths::HEALTH).query(query)?).await
+    }
+
+    /// The health of a service and of its instances, worst first, as the answering node sees it.
+    pub async fn service_health(
+        &self,
+        service: &str,
+        query: &ServiceHealthQuery,
+    ) -> Result<Answer<ServiceHealthReport>, ClientError> {
+        self.transport.fetch(&Call::get(paths::service_health(service)).query(query)?).await
+    }
+
+    /// The health of an instance in full, with what each observer sees.
+    pub async fn instance_health(
+        &self,
+        service: &str,
+        id: &str,
+        query: &HealthQuery,
+    ) -> Result<Answer<InstanceHealth>, ClientError> {
+        self.transport.fetch(&Call::get(paths::instance_health(service, id)).query(query)?).await
     }
 
     /// The configuration document of a service.

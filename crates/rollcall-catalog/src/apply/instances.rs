@@ -33,33 +33,23 @@ impl Catalog {
         self.require_room_for_service(&key)?;
 
         let created = present.is_none();
-        let instance = Arc::new(self.make_instance(revision, actor, service, id, spec, present.as_deref()));
+        let slot = present.as_ref().map_or_else(|| self.slots.take(self.clock), |old| old.slot);
+        let instance = Arc::new(Instance {
+            service: service.clone(),
+            id: id.clone(),
+            slot,
+            spec: spec.clone(),
+            lifecycle: present.as_ref().map(|old| old.lifecycle.clone()).unwrap_or_default(),
+            registered_by: actor.clone(),
+            registered_at: present.as_ref().map_or(self.clock, |old| old.registered_at),
+            modified_at: self.clock,
+            created: present.as_ref().map_or(revision, |old| old.created),
+            modified: revision,
+        });
         self.index_tags(&key, present.iter().flat_map(|old| old.spec.tags.iter()), spec.tags.iter());
         self.service_mut(&key, service, revision).instances.insert(id.clone(), instance.clone());
         self.instance_count += u64::from(created);
         Ok(Done::written(created, revision, Change::InstancePut { instance, created }))
-    }
-
-    fn make_instance(
-        &self,
-        revision: Revision,
-        actor: &Actor,
-        service: &ServiceName,
-        id: &InstanceId,
-        spec: &Arc<InstanceSpec>,
-        present: Option<&Instance>,
-    ) -> Instance {
-        Instance {
-            service: service.clone(),
-            id: id.clone(),
-            spec: spec.clone(),
-            lifecycle: present.map(|old| old.lifecycle.clone()).unwrap_or_default(),
-            registered_by: actor.clone(),
-            registered_at: present.map_or(self.clock, |old| old.registered_at),
-            modified_at: self.clock,
-            created: present.map_or(revision, |old| old.created),
-            modified: revision,
-        }
     }
 
     pub(super) fn deregister(
@@ -79,8 +69,10 @@ impl Catalog {
         self.index_tags(&key, present.spec.tags.iter(), std::iter::empty());
         self.service_mut(&key, service, revision).instances.remove(id);
         self.instance_count -= 1;
+        self.slots.release(present.slot);
         self.drop_if_blank(&key);
-        let change = Change::InstanceRemoved { service: present.service.clone(), id: id.clone() };
+        let (service, id) = (present.service.clone(), id.clone());
+        let change = Change::InstanceRemoved { service, id, slot: present.slot, created: present.created };
         Ok(Done { reason, ..Done::new(Reply::Removed { existed: true }, Some(change)) })
     }
 
@@ -91,6 +83,7 @@ impl Catalog {
         id: &InstanceId,
         lifecycle: &Lifecycle,
         expect: Precondition,
+        reason: Option<Text>,
     ) -> Result<Done, Refusal> {
         let key = ServiceKey::from(service);
         let entry = self.services.get(&key).ok_or(Refusal::ServiceNotFound)?;
@@ -106,6 +99,6 @@ impl Catalog {
             ..(**present).clone()
         });
         self.service_mut(&key, service, revision).instances.insert(id.clone(), instance.clone());
-        Ok(Done::written(false, revision, Change::LifecycleSet { instance }))
+        Ok(Done { reason, ..Done::written(false, revision, Change::LifecycleSet { instance }) })
     }
 }

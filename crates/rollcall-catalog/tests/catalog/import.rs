@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollcall_catalog::{Catalog, Command, ImportError, Precondition, Request, RequestId, SnapshotRecord};
-use rollcall_types::{Lifecycle, Revision, ServiceDefinition};
+use rollcall_catalog::{Catalog, Command, ImportError, Precondition, Request, RequestId, SnapshotRecord, StatusChange};
+use rollcall_types::{Lifecycle, Revision, ServiceDefinition, Status, StatusCause};
 use serde_json::Value;
 
 use crate::given::{self, import, register, request, request_with_key, stream};
@@ -30,6 +30,7 @@ fn rich() -> Catalog {
         service: given::service(service),
         id: given::instance(id),
         lifecycle: Lifecycle::Draining { deadline: None, reason: "why".parse().unwrap() },
+        reason: None,
         expect: Precondition::None,
     };
     let configure = Command::SetConfig {
@@ -63,6 +64,15 @@ fn rich() -> Catalog {
         allocate("n1"),
         allocate("n2"),
     ]);
+    let turn = |id: &str, created: u64, to: Status| StatusChange {
+        service: given::service("web"),
+        id: given::instance(id),
+        created: Revision::new(created),
+        to,
+        cause: StatusCause::Observed,
+    };
+    let turns = [turn("a", 2, Status::Passing), turn("b", 6, Status::Critical), turn("a", 2, Status::Warning)];
+    let journal = Command::RecordStatuses { transitions: turns.into() };
     let mut send = |request: &dyn Fn(u64) -> Request| {
         let revision = catalog.revision().get() + 1;
         catalog.apply(Revision::new(revision), &request(revision));
@@ -74,6 +84,7 @@ fn rich() -> Catalog {
         let id = RequestId::Sequence { client: Arc::from(client), sequence, acknowledged_below: 1 };
         send(&|revision| Request { id: Some(id.clone()), ..request(revision, put("k", "5")) });
     }
+    send(&|revision| request(revision, journal.clone()));
     catalog
 }
 
@@ -192,8 +203,12 @@ fn a_record_that_contradicts_those_before_it_is_refused() {
     check("Service", "/config", Value::Null);
     check("Service", "/config/modified", later.into());
     check("Service", "/config/version", later.into());
-    check("Instance", "/modified", later.into());
-    check("Instance", "/created", later.into());
+    check("Instance", "/instance/modified", later.into());
+    check("Instance", "/instance/created", later.into());
+    check("Instance", "/instance/slot", later.into());
+    check("Instance", "/instance/slot", 0.into());
+    check("Instance", "/journaled/since", (later * 1_000).into());
+    check("Instance", "/journaled/status", "Critical".into());
     check("Kv", "/entry/modified", later.into());
     check("Kv", "/entry/created", later.into());
     check("Node", "/name", "n1".into());

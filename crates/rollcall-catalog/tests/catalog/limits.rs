@@ -1,10 +1,14 @@
 //! Bounds of the whole catalogue. That of instances, too many to make here, is tested beside [`Catalog`] itself.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollcall_catalog::{Applied, Catalog, Command, KV_BYTES_MAX, Limit, Precondition, Refusal, Reply, SERVICES_MAX};
-use rollcall_types::{Revision, ServiceDefinition};
+use rollcall_catalog::{
+    Applied, Catalog, Command, EVENTS_MAX, KV_BYTES_MAX, Limit, Precondition, Refusal, Reply, SERVICES_MAX,
+    StatusChange,
+};
+use rollcall_types::{ENTRY_TRANSITIONS_MAX, Revision, ServiceDefinition, Status, StatusCause};
 
 use crate::given::{self, register, request};
 
@@ -69,6 +73,68 @@ fn one_service_too_many_is_refused_and_known_ones_can_still_be_written() {
     apply(&mut catalog, Command::RemoveService { service: given::service("s2"), expect: Precondition::None });
     check_written(&apply(&mut catalog, register("fresh", "a", 1)));
     check_full(&apply(&mut catalog, register("more", "a", 1)), Limit::Services, SERVICES_MAX);
+}
+
+#[test]
+fn one_transition_too_many_is_refused_and_as_many_as_fit_are_one_event() {
+    let count = ENTRY_TRANSITIONS_MAX as u64 + 1;
+    let mut catalog = Catalog::default();
+    for n in 1..=count {
+        check_written(&apply(&mut catalog, register("web", &format!("{n}"), 1)));
+    }
+    let critical = |n: u64| StatusChange {
+        service: given::service("web"),
+        id: given::instance(&format!("{n}")),
+        created: Revision::new(n),
+        to: Status::Critical,
+        cause: StatusCause::Confirmed,
+    };
+    let record = |catalog: &mut Catalog, numbers: RangeInclusive<u64>| {
+        apply(catalog, Command::RecordStatuses { transitions: numbers.map(critical).collect() })
+    };
+    let max = ENTRY_TRANSITIONS_MAX as u64;
+    let applied = record(&mut catalog, 1..=count);
+    assert_eq!(applied.outcome.reply, Reply::Refused(Refusal::TooManyTransitions { count, max }));
+    assert_eq!(applied.event, None);
+    assert!(
+        catalog
+            .services()
+            .flat_map(|it| it.instances.values())
+            .all(|it| catalog.journaled(it).status == Status::Unknown)
+    );
+
+    let applied = record(&mut catalog, 1..=max);
+    assert_eq!(applied.outcome.reply, Reply::StatusesRecorded { transitions: max });
+    assert_eq!(applied.event.map(|event| event.change.count()), Some(ENTRY_TRANSITIONS_MAX));
+    let applied = record(&mut catalog, 2..=count);
+    assert_eq!(applied.outcome.reply, Reply::StatusesRecorded { transitions: 1 });
+    assert_eq!(given::import(catalog.export()).as_ref(), Ok(&catalog));
+}
+
+#[test]
+fn the_ring_holds_as_many_changes_however_many_are_in_one_event() {
+    let mut catalog = Catalog::default();
+    apply(&mut catalog, register("web", "a", 1));
+    let turns = [Status::Passing, Status::Critical].into_iter().cycle().take(ENTRY_TRANSITIONS_MAX);
+    let turn = |to| StatusChange {
+        service: given::service("web"),
+        id: given::instance("a"),
+        created: Revision::new(1),
+        to,
+        cause: StatusCause::Observed,
+    };
+    let transitions: Arc<[StatusChange]> = turns.map(turn).collect();
+    let full = EVENTS_MAX / ENTRY_TRANSITIONS_MAX;
+    for _ in 0..full - 1 {
+        apply(&mut catalog, Command::RecordStatuses { transitions: transitions.clone() });
+    }
+    assert_eq!(catalog.events().compacted(), Revision::ZERO);
+    apply(&mut catalog, Command::RecordStatuses { transitions: transitions.clone() });
+    assert_eq!(catalog.events().compacted(), Revision::new(1), "one change too many: the oldest event goes");
+    apply(&mut catalog, register("web", "a", 2));
+    assert_eq!(catalog.events().compacted(), Revision::new(2), "with all its transitions");
+    assert_eq!(catalog.events().iter().count(), full);
+    assert_eq!(given::import(catalog.export()).as_ref(), Ok(&catalog));
 }
 
 #[test]

@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollcall_catalog::{
-    Command, Config, Instance, KvEntry, NodeRecord, Outcome, Precondition, Refusal, Reply, Request, RequestId,
+    Command, Config, Instance, Journaled, KvEntry, NodeRecord, Outcome, Precondition, Refusal, Reply, Request,
+    RequestId, StatusChange,
 };
-use rollcall_types::{InstanceId, KvKey, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, UnixMillis};
+use rollcall_types::{
+    InstanceId, KvKey, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, Status, StatusCause, UnixMillis,
+};
 
 type Answer = Result<Reply, Refusal>;
 
@@ -18,7 +21,7 @@ pub(crate) struct ModelService {
     pub(crate) name: ServiceName,
     pub(crate) definition: Option<(Revision, ServiceDefinition)>,
     pub(crate) config: Option<Config>,
-    pub(crate) instances: BTreeMap<InstanceId, Instance>,
+    pub(crate) instances: BTreeMap<InstanceId, (Instance, Journaled)>,
     pub(crate) created: Revision,
     pub(crate) modified: Revision,
 }
@@ -92,7 +95,7 @@ impl Model {
             Command::Deregister { service, id, expect, .. } => {
                 let lower = service.to_lowercase();
                 let found = self.services.get(&lower).and_then(|entry| entry.instances.get(id));
-                require(*expect, found.map(|instance| instance.modified))?;
+                require(*expect, found.map(|(instance, _)| instance.modified))?;
                 let existed = found.is_some();
                 if let Some(entry) = self.services.get_mut(&lower).filter(|_| existed) {
                     entry.instances.remove(id);
@@ -103,10 +106,10 @@ impl Model {
                 });
                 Ok(Reply::Removed { existed })
             }
-            Command::SetLifecycle { service, id, lifecycle, expect } => {
+            Command::SetLifecycle { service, id, lifecycle, expect, .. } => {
                 let clock = self.clock;
                 let entry = self.services.get_mut(&service.to_lowercase()).ok_or(Refusal::ServiceNotFound)?;
-                let instance = entry.instances.get_mut(id).ok_or(Refusal::InstanceNotFound)?;
+                let (instance, _) = entry.instances.get_mut(id).ok_or(Refusal::InstanceNotFound)?;
                 require(*expect, Some(instance.modified))?;
                 if instance.lifecycle == *lifecycle {
                     return Ok(unchanged(instance.modified));
@@ -145,6 +148,10 @@ impl Model {
                 }
             },
             Command::ForgetNode { node } => Ok(Reply::Removed { existed: self.nodes.remove(node).is_some() }),
+            Command::RecordStatuses { transitions } => {
+                let recorded = transitions.iter().filter(|change| self.journal(change)).count();
+                Ok(Reply::StatusesRecorded { transitions: recorded as u64 })
+            }
         }
     }
 
@@ -152,26 +159,59 @@ impl Model {
         let Command::Register { service, id, spec, expect } = &request.command else { unreachable!("a registration") };
         self.require_spelling(service)?;
         let found = self.services.get(&service.to_lowercase()).and_then(|entry| entry.instances.get(id)).cloned();
-        require(*expect, found.as_ref().map(|instance| instance.modified))?;
-        if let Some(same) = found.as_ref().filter(|old| old.spec == *spec) {
+        require(*expect, found.as_ref().map(|(instance, _)| instance.modified))?;
+        if let Some((same, _)) = found.as_ref().filter(|(old, _)| old.spec == *spec) {
             return Ok(unchanged(same.modified));
         }
         let is_new = found.is_none();
-        let born = found.unwrap_or_else(|| Instance {
-            service: service.clone(),
-            id: id.clone(),
-            spec: spec.clone(),
-            lifecycle: Lifecycle::Active,
-            registered_by: request.actor.clone(),
-            registered_at: self.clock,
-            modified_at: self.clock,
-            created: revision,
-            modified: revision,
+        let slot = self.lowest_free_slot();
+        let unseen =
+            Journaled { status: Status::Unknown, cause: StatusCause::Unseen, since: self.clock, critical_since: None };
+        let (born, journaled) = found.unwrap_or_else(|| {
+            (
+                Instance {
+                    service: service.clone(),
+                    id: id.clone(),
+                    slot,
+                    spec: spec.clone(),
+                    lifecycle: Lifecycle::Active,
+                    registered_by: request.actor.clone(),
+                    registered_at: self.clock,
+                    modified_at: self.clock,
+                    created: revision,
+                    modified: revision,
+                },
+                unseen,
+            )
         });
         let (modified_at, registered_by) = (self.clock, request.actor.clone());
         let instance = Instance { spec: spec.clone(), registered_by, modified_at, modified: revision, ..born };
-        self.service(service, revision).instances.insert(id.clone(), instance);
+        self.service(service, revision).instances.insert(id.clone(), (instance, journaled));
         Ok(written(is_new, revision))
+    }
+
+    /// Whether there was something to write down.
+    fn journal(&mut self, change: &StatusChange) -> bool {
+        let clock = self.clock;
+        let service = self.services.get_mut(&change.service.to_lowercase());
+        let Some((instance, journaled)) = service.and_then(|entry| entry.instances.get_mut(&change.id)) else {
+            return false;
+        };
+        if instance.created != change.created || journaled.status == change.to {
+            return false;
+        }
+        let critical_since = match change.to {
+            Status::Critical => Some(journaled.critical_since.unwrap_or(clock)),
+            Status::Unknown => journaled.critical_since,
+            _ => None,
+        };
+        *journaled = Journaled { status: change.to, cause: change.cause, since: clock, critical_since };
+        true
+    }
+
+    fn lowest_free_slot(&self) -> u32 {
+        let instances = || self.services.values().flat_map(|entry| entry.instances.values());
+        (0..).find(|slot| instances().all(|(instance, _)| instance.slot != *slot)).expect("there are few instances")
     }
 
     fn describe(&mut self, revision: Revision, command: &Command) -> Answer {

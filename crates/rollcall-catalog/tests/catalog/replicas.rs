@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::FileFailurePersistence;
-use rollcall_catalog::{Applied, Catalog, Refusal, Reply, RequestId};
-use rollcall_types::Revision;
+use rollcall_catalog::{Applied, Catalog, Change, Command, Refusal, Reply, RequestId};
+use rollcall_types::{Revision, Status};
 
 use crate::given::{content, import, stream};
 use crate::model::{Model, ModelService};
@@ -70,6 +70,60 @@ proptest! {
         }
         // The importer counts bytes and carriers of tags from nothing, and equality looks at every counter.
         prop_assert_eq!(import(catalog.export()).expect("an exported stream is taken"), catalog);
+    }
+
+    #[test]
+    fn an_instance_keeps_its_slot_from_its_registration_to_its_removal(moves in moves(MOVES_MAX)) {
+        let mut catalog = Catalog::default();
+        let mut given: BTreeMap<Revision, u32> = BTreeMap::new();
+        for entry in &log(&moves) {
+            play(&mut catalog, entry);
+            for instance in catalog.services().flat_map(|service| service.instances.values()) {
+                prop_assert_eq!(*given.entry(instance.created).or_insert(instance.slot), instance.slot);
+            }
+        }
+    }
+
+    #[test]
+    fn a_recorded_status_changes_no_registration_and_no_modified(moves in moves(MOVES_MAX)) {
+        let registered = |catalog: &Catalog| {
+            let services = catalog.services().map(|service| (**service).clone());
+            services.collect::<Vec<_>>()
+        };
+        let mut catalog = Catalog::default();
+        for entry in &log(&moves) {
+            let before = registered(&catalog);
+            play(&mut catalog, entry);
+            let command = entry.request.as_ref().map(|request| &request.command);
+            if matches!(command, Some(Command::RecordStatuses { .. })) {
+                prop_assert_eq!(registered(&catalog), before);
+            }
+        }
+    }
+
+    #[test]
+    fn transitions_of_an_instance_link_up(moves in moves(MOVES_MAX)) {
+        let mut status: BTreeMap<(u32, Revision), Status> = BTreeMap::new();
+        let mut catalog = Catalog::default();
+        for entry in &log(&moves) {
+            let Some(event) = play(&mut catalog, entry).and_then(|applied| applied.event) else { continue };
+            let Change::StatusesChanged { transitions } = &event.change else { continue };
+            prop_assert!(!transitions.is_empty());
+            for transition in transitions.iter() {
+                let instance = catalog.instance(&transition.service, &transition.id).expect("it is there");
+                prop_assert_eq!((&instance.service, instance.slot), (&transition.service, transition.slot));
+                let last = status.entry((instance.slot, instance.created)).or_default();
+                prop_assert_eq!(*last, transition.from);
+                prop_assert_ne!(transition.from, transition.to);
+                *last = transition.to;
+            }
+            for transition in transitions.iter() {
+                let instance = catalog.instance(&transition.service, &transition.id).expect("it is there");
+                let journaled = catalog.journaled(instance);
+                prop_assert_eq!(journaled.status, status[&(instance.slot, instance.created)]);
+                prop_assert_eq!(journaled.since, event.at);
+            }
+        }
     }
 
     #[test]
@@ -146,6 +200,7 @@ fn changed_nothing(applied: &Applied) -> bool {
     let is_idle = match &applied.outcome.reply {
         Reply::Written { changed, .. } => !changed,
         Reply::Removed { existed } => !existed,
+        Reply::StatusesRecorded { transitions } => *transitions == 0,
         Reply::Refused(_) => true,
         // A known node is told its id again; the content tells which it was.
         Reply::NodeAllocated { .. } => false,
@@ -156,7 +211,8 @@ fn changed_nothing(applied: &Applied) -> bool {
 fn agree(catalog: &Catalog, model: &Model) -> Result<(), TestCaseError> {
     let services = catalog.services().map(|service| {
         let definition = service.defined.zip(service.definition.as_deref().cloned());
-        let instances = service.instances.iter().map(|(id, instance)| (id.clone(), (**instance).clone()));
+        let instances = service.instances.iter();
+        let instances = instances.map(|(id, it)| (id.clone(), ((**it).clone(), catalog.journaled(it))));
         ModelService {
             name: service.name.clone(),
             definition,
@@ -176,6 +232,11 @@ fn agree(catalog: &Catalog, model: &Model) -> Result<(), TestCaseError> {
 }
 
 fn recount(catalog: &Catalog) -> Result<(), TestCaseError> {
+    let in_use: Vec<u32> =
+        catalog.services().flat_map(|service| service.instances.values()).map(|it| it.slot).collect();
+    let slots: BTreeSet<u32> = in_use.iter().copied().collect();
+    prop_assert_eq!(slots.len(), in_use.len(), "a slot is shared: {:?}", in_use);
+    prop_assert_eq!(catalog.slots_end(), slots.last().map_or(0, |last| last + 1));
     let instances: usize = catalog.services().map(|service| service.instances.len()).sum();
     prop_assert_eq!(catalog.instance_count(), instances as u64);
     prop_assert_eq!(catalog.service_count(), catalog.services().count());

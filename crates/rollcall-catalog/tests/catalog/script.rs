@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollcall_catalog::{Command, Precondition, Request, RequestId};
+use rollcall_catalog::{Command, Precondition, Request, RequestId, StatusChange};
 use rollcall_types::{
-    InstanceId, InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, UnixMillis,
+    InstanceId, InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, Status, StatusCause,
+    UnixMillis,
 };
 
 use crate::given;
@@ -88,7 +89,9 @@ fn read_command(verb: &str, words: &mut Words) -> Command {
         }
         "activate" | "drain" | "quarantine" => {
             let (service, id) = words.next_instance();
-            Command::SetLifecycle { service, id, lifecycle: read_lifecycle(verb, words), expect }
+            let lifecycle = read_lifecycle(verb, words);
+            let reason = words.option("reason").map(|reason| reason.parse().unwrap());
+            Command::SetLifecycle { service, id, lifecycle, expect, reason }
         }
         "define" => {
             let service = given::service(&words.next());
@@ -112,8 +115,27 @@ fn read_command(verb: &str, words: &mut Words) -> Command {
             nonce: words.option("nonce").expect("nonce=NUMBER").parse().unwrap(),
         },
         "forget" => Command::ForgetNode { node: NodeId::new(words.next().parse().unwrap()) },
+        "record" => Command::RecordStatuses {
+            transitions: std::mem::take(&mut words.plain).iter().map(|word| read_change(word)).collect(),
+        },
         other => panic!("no such command: {other}"),
     }
+}
+
+/// `SERVICE/INSTANCE@CREATED:STATUS` or the same and `:CAUSE`; `observed` otherwise.
+fn read_change(word: &str) -> StatusChange {
+    let (place, said) = word.split_once('@').expect("SERVICE/INSTANCE@CREATED:STATUS");
+    let (service, id) = place.split_once('/').expect("SERVICE/INSTANCE");
+    let mut said = said.split(':');
+    let created = said.next().expect("CREATED").parse().unwrap();
+    let statuses = [Status::Unknown, Status::Starting, Status::Passing, Status::Warning, Status::Critical];
+    let named = said.next().expect("STATUS");
+    let to = statuses.into_iter().find(|status| status.as_str() == named).expect("a status");
+    let causes =
+        [StatusCause::Unseen, StatusCause::Stale, StatusCause::Observed, StatusCause::Confirmed, StatusCause::Path];
+    let named = said.next().unwrap_or("observed");
+    let cause = causes.into_iter().find(|cause| cause.as_str() == named).expect("a cause");
+    StatusChange { service: given::service(service), id: given::instance(id), created, to, cause }
 }
 
 fn read_spec(words: &mut Words) -> InstanceSpec {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use rollcall_catalog::{Applied, Catalog, Change, Event, Instance, KvEntry, Reply, Request};
+use rollcall_catalog::{Applied, Catalog, Change, Event, Instance, Journaled, KvEntry, Reply, Request, Transition};
 use rollcall_types::{Lifecycle, Revision, UnixMillis};
 
 use crate::given::{self, content, import, stream};
@@ -105,6 +105,7 @@ fn describe(revision: Revision, applied: &Applied) -> String {
         Reply::Removed { existed: true } => line.push_str("removed"),
         Reply::Removed { existed: false } => line.push_str("was not there"),
         Reply::NodeAllocated { node } => write!(line, "node {node}").unwrap(),
+        Reply::StatusesRecorded { transitions } => write!(line, "{transitions} recorded").unwrap(),
         Reply::Refused(refusal) => write!(line, "refused: {refusal}").unwrap(),
     }
     if let Reply::Written { changed: true, modified, .. } = outcome.reply {
@@ -123,11 +124,20 @@ fn describe_event(event: &Event) -> String {
         Change::InstancePut { instance, .. } | Change::LifecycleSet { instance } => {
             write!(line, "{}/{}{}", instance.service, instance.id, lifecycle(instance)).unwrap();
         }
-        Change::InstanceRemoved { service, id } => write!(line, "{service}/{id}").unwrap(),
+        Change::InstanceRemoved { service, id, .. } => write!(line, "{service}/{id}").unwrap(),
         Change::ServiceDefined { service, .. } | Change::ServiceRemoved { service } => line.push_str(service),
         Change::ConfigSet { service, config } => write!(line, "{service} version {}", config.version).unwrap(),
         Change::KvPut { key, entry } => write!(line, "{key}={}", value(entry)).unwrap(),
         Change::KvRemoved { key } => line.push_str(key),
+        Change::StatusesChanged { transitions } => {
+            let told = transitions.iter().take(4).map(|Transition { service, id, slot, from, to, cause }| {
+                format!("{service}/{id} in slot {slot} {from} → {to} ({cause})")
+            });
+            line.push_str(&told.collect::<Vec<_>>().join(", "));
+            if transitions.len() > 4 {
+                write!(line, " and {} more", transitions.len() - 4).unwrap();
+            }
+        }
     }
     if let Some(reason) = &event.reason {
         write!(line, " because {reason:?}").unwrap();
@@ -172,6 +182,8 @@ fn show(catalog: &Catalog, what: &str, name: Option<&str>) -> String {
         }
         ("service", Some(name)) => show_service(catalog, name),
         ("instance", Some(name)) => show_instance(catalog, name),
+        ("journal", None) => format!("journal:{}", journal(catalog)),
+        ("slots", None) => format!("slots: {}; end {}", names(slots(catalog)), catalog.slots_end()),
         ("tag", Some(tag)) => {
             let services = catalog.tagged(&tag.parse().unwrap()).map(|service| service.name.to_string());
             format!("tag {tag}: {}", names(services.collect()))
@@ -212,6 +224,25 @@ fn show_service(catalog: &Catalog, name: &str) -> String {
     let ids: Vec<&str> = service.instances.keys().map(|id| id.as_str()).collect();
     write!(line, ", instances [{}]", ids.join(" ")).unwrap();
     line
+}
+
+/// `SLOT=SERVICE/INSTANCE`, by slot.
+fn slots(catalog: &Catalog) -> Vec<String> {
+    let instances = catalog.services().flat_map(|service| service.instances.values());
+    let mut slots: Vec<_> = instances.collect();
+    slots.sort_by_key(|instance| instance.slot);
+    slots.iter().map(|instance| format!("{}={}/{}", instance.slot, instance.service, instance.id)).collect()
+}
+
+/// A line for each instance.
+fn journal(catalog: &Catalog) -> String {
+    let instances = catalog.services().flat_map(|service| service.instances.values());
+    let told = instances.map(|instance| {
+        let Journaled { status, cause, since, critical_since } = catalog.journaled(instance);
+        let critical = critical_since.map(|at| format!(", critical since {}", seconds(at))).unwrap_or_default();
+        format!("\n  {}/{} {status} ({cause}) since {}{critical}", instance.service, instance.id, seconds(since))
+    });
+    told.collect()
 }
 
 fn show_instance(catalog: &Catalog, name: &str) -> String {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
-use rollcall_catalog::{Catalog, Command, Precondition, Request, RequestId};
-use rollcall_types::{InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, UnixMillis};
+use rollcall_catalog::{Catalog, Command, Precondition, Request, RequestId, StatusChange};
+use rollcall_types::{InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, Status, StatusCause, UnixMillis};
 
 use crate::given;
 
@@ -86,7 +86,9 @@ pub(crate) fn log(moves: &[Move]) -> Vec<Entry> {
             Move::Blank | Move::Retry(_) => None,
             Move::Send { command, expect, id, at, actor } => {
                 let mut command = command.clone();
-                if matches!(expect, Expect::Current) {
+                // What is observed is mostly about the instance that is there.
+                let is_observed = matches!(command, Command::RecordStatuses { .. }) && at % 4 > 0;
+                if is_observed || matches!(expect, Expect::Current) {
                     expect_current(&catalog, &mut command);
                 }
                 let id = request_id(*id, &command, &sent);
@@ -160,6 +162,13 @@ fn expect_current(catalog: &Catalog, command: &mut Command) {
         Command::KvPut { key, expect, .. } | Command::KvDelete { key, expect } => {
             *expect = at(catalog.kv(key).map(|entry| entry.modified));
         }
+        Command::RecordStatuses { transitions } => {
+            let current = transitions.iter().map(|change| {
+                let present = catalog.instance(&change.service, &change.id);
+                StatusChange { created: present.map_or(change.created, |present| present.created), ..change.clone() }
+            });
+            *transitions = current.collect();
+        }
         Command::AllocateNode { .. } | Command::ForgetNode { .. } => {}
     }
 }
@@ -183,7 +192,7 @@ fn precondition() -> impl Strategy<Value = Precondition> + Clone {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![8 => about_instances(), 5 => about_services(), 4 => about_keys(), 2 => about_nodes()]
+    prop_oneof![8 => about_instances(), 5 => about_services(), 4 => about_keys(), 2 => about_nodes(), 6 => journal()]
 }
 
 fn about_instances() -> impl Strategy<Value = Command> {
@@ -206,6 +215,7 @@ fn about_instances() -> impl Strategy<Value = Command> {
         service,
         id,
         lifecycle,
+        reason: None,
         expect,
     });
     prop_oneof![4 => register, 2 => deregister, 1 => set_lifecycle]
@@ -241,6 +251,23 @@ fn about_nodes() -> impl Strategy<Value = Command> {
         .prop_map(|(name, nonce)| Command::AllocateNode { name: name.parse().unwrap(), nonce });
     let forget = (100..105_u64).prop_map(|node| Command::ForgetNode { node: NodeId::new(node) });
     prop_oneof![allocate, forget]
+}
+
+fn journal() -> impl Strategy<Value = Command> {
+    use {Status::*, StatusCause::*};
+    let status = select(&[Unknown, Starting, Passing, Warning, Critical][..]);
+    let cause = select(&[Stale, Observed, Confirmed, Path][..]);
+    let created = (1..20_u64).prop_map(|step| Revision::new(step * STRIDE));
+    let change = (select(SERVICES), select(INSTANCES), created, status, cause);
+    let change = change.prop_map(|(service, id, created, to, cause)| StatusChange {
+        service: given::service(service),
+        id: given::instance(id),
+        created,
+        to,
+        cause,
+    });
+    proptest::collection::vec(change, 0..5)
+        .prop_map(|transitions| Command::RecordStatuses { transitions: transitions.into() })
 }
 
 fn spec() -> impl Strategy<Value = InstanceSpec> {

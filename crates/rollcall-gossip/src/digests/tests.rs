@@ -80,7 +80,7 @@ fn update(member: &str, key: &str, version: u64, value: Option<&str>) -> Update 
 
 /// A receiver, and the updates it takes in.
 fn receiver(shared: &Arc<Shared>) -> (Receiver, broadcast::Receiver<Update>, Digests) {
-    let digests = Digests::new(shared.clone());
+    let digests = Digests::new(DigestKind::Health, shared.clone());
     (Receiver::new(digests.inner.clone(), SILENCE_MAX), shared.updates.subscribe(), digests)
 }
 
@@ -123,7 +123,7 @@ fn garbage_voids_the_chunk_it_stands_for_and_nothing_else() {
     receiver.show();
     let (before, changes) = (digests.view(), digests.changes());
     let long = "A".repeat(DIGEST_TEXT_MAX + 1);
-    for key in ["h/", "h/x", "h/01", "h/16384", "h/0/0", "a", "h"] {
+    for key in ["h/", "h/x", "h/01", "h/32768", "h/0/0", "a", "h"] {
         receiver.take_in(update("n2", key, VERSION + 1, Some(&passing())), &mut updates);
         receiver.take_in(update("n2", key, VERSION + 1, None), &mut updates);
     }
@@ -173,7 +173,7 @@ fn an_observer_that_gossip_forgets_is_forgotten() {
 #[test]
 fn what_finds_no_room_is_refused_taken_back_and_published_when_there_is_room() {
     let shared = shared("n1");
-    let digests = Digests::new(shared.clone());
+    let digests = Digests::new(DigestKind::Health, shared.clone());
     let observe = |chunk: u32| digests.observe(slot(64 * chunk), tenancy(), Observation::of(Status::Passing), LONG);
     let published = |key: &str| shared.published.take_all().iter().any(|(present, _)| present == key);
     observe(0).unwrap();
@@ -197,7 +197,7 @@ fn what_finds_no_room_is_refused_taken_back_and_published_when_there_is_room() {
 #[test]
 fn a_digest_that_outgrows_its_room_says_nothing_rather_than_something_old() {
     let shared = shared("n1");
-    let digests = Digests::new(shared.clone());
+    let digests = Digests::new(DigestKind::Health, shared.clone());
     let observe = |number| digests.observe(slot(number), tenancy(), Observation::of(Status::Passing), LONG);
     observe(0).unwrap();
     digests.inner.publish();
@@ -218,7 +218,7 @@ fn a_digest_that_outgrows_its_room_says_nothing_rather_than_something_old() {
 
 #[test]
 fn a_node_may_observe_100_000_instances_alone() {
-    let digests = Digests::new(shared("n1"));
+    let digests = Digests::new(DigestKind::Health, shared("n1"));
     let observe_all = || {
         for number in 0..100_000 {
             digests.observe(slot(number), tenancy(), Observation::of(Status::Critical), LONG).unwrap();
@@ -228,4 +228,21 @@ fn a_node_may_observe_100_000_instances_alone() {
     digests.inner.publish();
     observe_all();
     assert_eq!(digests.inner.shared.published.take_all().len(), 1_563);
+}
+
+#[test]
+fn digests_of_one_kind_are_not_taken_for_those_of_the_other() {
+    let shared = shared("n1");
+    let [health, leases] = [DigestKind::Health, DigestKind::Leases].map(|kind| Digests::new(kind, shared.clone()));
+    leases.observe(slot(0), tenancy(), Observation::of(Status::Passing), LONG).unwrap();
+    leases.inner.publish();
+    health.inner.publish();
+    let published = shared.published.take_all();
+    assert_eq!(published.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["l/0"]);
+    let mut updates = shared.updates.subscribe();
+    let mut receivers = [health, leases].map(|digests| Receiver::new(digests.inner, SILENCE_MAX));
+    for receiver in &mut receivers {
+        receiver.take_in(update("n2", "l/0", VERSION, Some(&passing())), &mut updates);
+    }
+    assert_eq!(receivers.map(|receiver| receiver.view.digest_count()), [0, 1]);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rollcall_types::{Label, MonoTime, NodeName};
 
+use crate::hash::{hash_name, mix};
 use crate::{ChunkId, OBSERVERS_MAX};
 
 /// Nodes that look at an instance when it seems to fail: its probers, and those who confirm.
@@ -156,24 +157,11 @@ impl Watch {
 
 impl Node {
     fn of(candidate: &Candidate) -> Self {
-        Self { candidate: candidate.clone(), hash: hash_name(&candidate.name) }
+        Self { candidate: candidate.clone(), hash: mix(hash_name(&candidate.name)) }
     }
 
     /// The rank of the node for a chunk: a hash of both, different for every pair.
     fn weight(&self, chunk: ChunkId) -> u64 {
         mix(self.hash ^ mix(u64::from(chunk.get()) + 1))
     }
-}
-
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input reaches every bit of the output.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-/// FNV-1a, the same on every node, stirred so that names that differ in one letter differ in all bits.
-fn hash_name(name: &str) -> u64 {
-    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
-    mix(name.bytes().fold(0xCBF2_9CE4_8422_2325, fnv))
 }

@@ -34,11 +34,12 @@ impl Load {
     }
 
     /// Share of requests that failed, in [0, 1].
-    pub(super) fn errors(&self) -> Option<f64> {
+    pub fn errors(&self) -> Option<f64> {
         self.error_rate.and_then(at_least_zero).map(|rate| rate.min(1.0))
     }
 
-    fn in_use(&self) -> Option<f64> {
+    /// Requests that it works on, as a share of those that it can work on at once; `None` when it does not say both.
+    pub fn in_use(&self) -> Option<f64> {
         let capacity = self.capacity.filter(|capacity| *capacity > 0)?;
         Some(f64::from(self.in_flight?) / f64::from(capacity))
     }

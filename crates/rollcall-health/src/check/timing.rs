@@ -9,6 +9,9 @@ pub const RETRY_DIVISOR: u32 = 5;
 /// How far a gap between two probes is shortened or lengthened at random, as a part of it. Probes that once fell together
 /// drift apart, and nobody can time a fault between them.
 pub const JITTER: f64 = 0.1;
+/// Longest wait for the first probe by an observer, whatever the interval: an instance about which nobody says anything is out of
+/// service. It is no shorter so that what thousands of instances need after a restart is spread.
+pub const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// Intervals that what was seen holds for without being seen again.
 pub const VALID_INTERVALS: u32 = 3;
 
@@ -35,10 +38,10 @@ impl Timing {
     }
 
     /// When a check is probed for the first time: a new instance soon, one that was taken over at any moment of its
-    /// interval, so that a thousand of them do not come at once.
+    /// interval or of [`FIRST_WITHIN`], so that a thousand of them do not come at once.
     pub(super) fn first(&self, is_new: bool, now: MonoTime, draw: u64) -> MonoTime {
         let within = if is_new { self.interval / RETRY_DIVISOR } else { self.interval };
-        now.plus(within.mul_f64(unit(draw)))
+        now.plus(within.min(FIRST_WITHIN).mul_f64(unit(draw)))
     }
 
     /// When a check is probed after a probe that took `latency` and ended `now`. Regular gaps run from start to start.
@@ -91,6 +94,10 @@ mod tests {
         for draw in [0, 1 << 62, u64::MAX] {
             assert!(TIMING.first(false, MonoTime::default(), draw) <= MonoTime::new(Duration::from_secs(10)));
             assert!(TIMING.first(true, MonoTime::default(), draw) <= MonoTime::new(Duration::from_secs(2)));
+            let rare = Timing { interval: Duration::from_secs(86_400), ..TIMING };
+            for is_new in [false, true] {
+                assert!(rare.first(is_new, MonoTime::default(), draw) <= MonoTime::new(FIRST_WITHIN));
+            }
         }
     }
 }

@@ -4,12 +4,12 @@ use rollcall_types::NodeName;
 
 use super::evidence::{Evidence, Heard};
 use super::message::Message;
-use super::random::hash_name;
 use super::record::Record;
 use super::relays::Relay;
 use super::rivals::Rivals;
 use super::verdict::{Cause, Event, State};
 use super::{Action, Detector, MEMBERS_MAX, WITNESSES_MAX};
+use crate::hash::hash_name;
 
 impl Detector {
     pub(super) fn see_heartbeat(&mut self, name: &NodeName, seen: Heard, actions: &mut Vec<Action>) {

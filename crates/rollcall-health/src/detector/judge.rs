@@ -6,10 +6,10 @@ use rollcall_types::NodeName;
 
 use super::evidence::{Evidence, Heard, Lateness};
 use super::message::Message;
-use super::random::mix;
 use super::record::{Probe, Record};
 use super::verdict::{Cause, Event, State};
 use super::{Action, CONFIRM_DELAY, Detector, HELPERS, MONITORS, PROBE_DEADLINE};
+use crate::hash::{hash_name, mix};
 
 /// Probing begins so long before patience ends that the answer, or its absence, is known then: the first tick at which the
 /// deadline of a probe has passed.
@@ -83,7 +83,7 @@ impl Detector {
     fn is_monitor(&self, record: &Record) -> bool {
         let observed = self.clock.observed();
         let weight = |hash: u64| mix(record.hash ^ mix(hash));
-        let own = weight(super::random::hash_name(&self.me));
+        let own = weight(hash_name(&self.me));
         let fit = self.members.values().filter(|other| {
             other.hash != record.hash
                 && other.state == State::Alive

@@ -1,6 +1,8 @@
 //! Random choices that a seed repeats: SplitMix64 (Steele, Lea, Flood 2014). Nonces need not be secret, the transport
 //! authenticates; they need to be fresh.
 
+use crate::hash::mix;
+
 /// A stream of numbers.
 #[derive(Debug)]
 pub(super) struct Random(u64);
@@ -30,16 +32,4 @@ impl Random {
         items.truncate(count);
         items
     }
-}
-
-/// The finalizer of SplitMix64: every bit of the input reaches every bit of the output.
-pub(super) fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
-/// FNV-1a of a name. The same on every node, which the choice of monitors needs.
-pub(super) fn hash_name(name: &str) -> u64 {
-    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
 }

@@ -6,32 +6,18 @@
 
 use std::time::Duration;
 
-/// What an observer's checks say about an instance. Worse is greater, but for `Unknown`, which is no verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
-    /// No verdict: not seen yet, not seen lately, or seen by an observer that is not known to be alive.
-    Unknown,
-    /// Not ready yet, and not expected to be.
-    Starting,
-    /// Passing.
-    Passing,
-    /// Passing with a reserve: 429, slow answers, reachable only from some.
-    Warning,
-    /// Failing.
-    Critical,
-}
+use rollcall_types::Status;
 
-impl Status {
-    const fn from_bits(bits: u16) -> Option<Self> {
-        // 0 would be `Unknown`: who has no verdict leaves the slot empty. 5 to 7 are free.
-        Some(match bits {
-            1 => Self::Starting,
-            2 => Self::Passing,
-            3 => Self::Warning,
-            4 => Self::Critical,
-            _ => return None,
-        })
-    }
+/// The status with this code; `None` where none has it.
+const fn status_from_bits(bits: u16) -> Option<Status> {
+    // 0 would be `Unknown`: who has no verdict leaves the slot empty. 5 to 7 are free.
+    Some(match bits {
+        1 => Status::Starting,
+        2 => Status::Passing,
+        3 => Status::Warning,
+        4 => Status::Critical,
+        _ => return None,
+    })
 }
 
 /// A score in [0, 1] in steps of 1/63; 1 is well.
@@ -73,6 +59,18 @@ pub enum Trend {
     Stable,
     /// Getting worse.
     Degrading,
+}
+
+impl Trend {
+    /// The word for it in logs and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Improving => "improving",
+            Self::Stable => "stable",
+            Self::Degrading => "degrading",
+        }
+    }
 }
 
 /// How soon an instance is predicted to fail, in classes. Sooner is greater.
@@ -151,6 +149,18 @@ pub enum Flap {
     Flapping,
 }
 
+impl Flap {
+    /// The word for it in logs and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Changed => "changed",
+            Self::Unsteady => "unsteady",
+            Self::Flapping => "flapping",
+        }
+    }
+}
+
 /// What one observer says about one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Observation {
@@ -188,7 +198,7 @@ impl Observation {
 
     /// `None` when the bits hold no verdict.
     pub(super) fn from_bits(bits: u16) -> Option<Self> {
-        let status = Status::from_bits(bits & 7)?;
+        let status = status_from_bits(bits & 7)?;
         let trend = match (bits >> 9) & 3 {
             0 => Trend::Unknown,
             1 => Trend::Improving,

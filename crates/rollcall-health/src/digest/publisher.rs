@@ -10,10 +10,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollcall_types::MonoTime;
+use rollcall_types::{MonoTime, Status};
 
 use super::format::{Digest, pack, unpack};
-use super::observation::{Observation, Status, Trend};
+use super::observation::{Observation, Trend};
 use super::slot::{CHUNK_SLOTS, ChunkId, Slot, Tenancy};
 
 /// A score that has moved by this many steps of 1/63 is published in the next tick.

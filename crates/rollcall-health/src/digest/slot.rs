@@ -6,13 +6,37 @@ use rollcall_types::Revision;
 
 /// Slots of a chunk.
 pub const CHUNK_SLOTS: u32 = 64;
-/// Slots there can be: a million instances and some. Bounds what a peer can make another node hold.
-pub const SLOTS_MAX: u32 = 1 << 20;
+/// Slots there can be: as many instances as the catalogue takes, and some. Bounds what a peer can make another node hold.
+pub const SLOTS_MAX: u32 = 1 << 21;
 /// Chunks there can be.
 pub const CHUNKS_MAX: u32 = SLOTS_MAX / CHUNK_SLOTS;
 
-/// What the key of every digest begins with.
-const KEY_PREFIX: &str = "h/";
+/// What a digest is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DigestKind {
+    /// What probers see of instances.
+    Health,
+    /// What nodes say of the instances whose heartbeats they hear.
+    Leases,
+}
+
+impl DigestKind {
+    /// What the key of every such digest begins with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Health => "h/",
+            Self::Leases => "l/",
+        }
+    }
+
+    /// The word for it in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Leases => "leases",
+        }
+    }
+}
 
 /// The number of an instance: given by the catalogue when it is registered, its own for its life, then given to another.
 ///
@@ -37,7 +61,7 @@ impl Slot {
     }
 
     /// Its place within the chunk, below [`CHUNK_SLOTS`].
-    pub(super) const fn place(self) -> u32 {
+    pub const fn place(self) -> u32 {
         self.0 % CHUNK_SLOTS
     }
 }
@@ -57,14 +81,24 @@ impl ChunkId {
         self.0
     }
 
-    /// The key of its value in gossip: `h/` and the number.
-    pub fn key(self) -> String {
-        format!("{KEY_PREFIX}{}", self.0)
+    /// The slots that lie in it.
+    pub fn slots(self) -> impl Iterator<Item = Slot> {
+        let first = self.0 * CHUNK_SLOTS;
+        (first..first + CHUNK_SLOTS).map(Slot)
+    }
+
+    /// The key of its value in gossip: the prefix of the kind and the number.
+    pub fn key(self, kind: DigestKind) -> String {
+        format!("{}{}", kind.prefix(), self.0)
     }
 
     /// The chunk whose key this is; `None` when it is no such key, or not written as [`Self::key`] writes it.
-    pub fn from_key(key: &str) -> Option<Self> {
-        let digits = key.strip_prefix(KEY_PREFIX)?;
+    pub fn from_key(kind: DigestKind, key: &str) -> Option<Self> {
+        Self::from_digits(key.strip_prefix(kind.prefix())?)
+    }
+
+    /// The chunk of this number in decimal; `None` when it is not written as a number is displayed.
+    pub(crate) fn from_digits(digits: &str) -> Option<Self> {
         let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
         if is_plain { Self::new(digits.parse().ok()?) } else { None }
     }
@@ -92,11 +126,11 @@ impl Tenancy {
         Self((revision.get() & 0xffff) as u16)
     }
 
-    pub(super) const fn from_bits(bits: u16) -> Self {
+    pub(crate) const fn from_bits(bits: u16) -> Self {
         Self(bits)
     }
 
-    pub(super) const fn bits(self) -> u16 {
+    pub(crate) const fn bits(self) -> u16 {
         self.0
     }
 }
@@ -109,15 +143,19 @@ mod tests {
     fn a_chunk_is_found_again_by_its_key() {
         for raw in [0, 1, 10, CHUNKS_MAX - 1] {
             let chunk = ChunkId::new(raw).unwrap();
-            assert_eq!(ChunkId::from_key(&chunk.key()), Some(chunk));
+            for kind in [DigestKind::Health, DigestKind::Leases] {
+                assert_eq!(ChunkId::from_key(kind, &chunk.key(kind)), Some(chunk));
+            }
         }
-        assert_eq!(Slot::new(130).unwrap().chunk().key(), "h/2");
+        let chunk = Slot::new(130).unwrap().chunk();
+        assert_eq!([DigestKind::Health, DigestKind::Leases].map(|kind| chunk.key(kind)), ["h/2", "l/2"]);
+        assert_eq!(ChunkId::from_key(DigestKind::Leases, "h/2"), None);
     }
 
     #[test]
     fn a_key_that_was_written_by_nobody_is_no_chunk() {
-        for key in ["", "h/", "h/+1", "h/01", "h/00", "h/-1", "h/16384", "h/99999999999", "h/1 ", "n/1", "h/１", "1"] {
-            assert_eq!(ChunkId::from_key(key), None, "{key}");
+        for key in ["", "h/", "h/+1", "h/01", "h/00", "h/-1", "h/32768", "h/99999999999", "h/1 ", "n/1", "h/１", "1"] {
+            assert_eq!(ChunkId::from_key(DigestKind::Health, key), None, "{key}");
         }
     }
 

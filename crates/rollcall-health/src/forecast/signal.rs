@@ -122,6 +122,9 @@ impl Options {
     /// Most buckets. An evaluation takes time in proportion to their square.
     pub const WINDOW_MAX: usize = 240;
 
+    /// Buckets of a minute, 60 of them, for what fills over hours.
+    pub const SLOW: Self = Self { bucket: Duration::from_secs(60), window: 60 };
+
     /// `bucket` is at least the time between two samples, better several times that; `window` counts buckets.
     ///
     /// # Errors

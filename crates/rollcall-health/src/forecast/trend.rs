@@ -19,7 +19,7 @@ const LAGS: usize = 8;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Point {
     /// Place in the window, in buckets.
-    pub(super) x: usize,
+    pub(super) x: f64,
     /// The value, finite.
     pub(super) y: f64,
 }
@@ -67,11 +67,21 @@ pub(super) struct Slopes(Vec<i64>);
 impl Slopes {
     /// The Theil–Sen slope per bucket; 0 of fewer than two points.
     pub(super) fn median(&mut self, points: &[Point]) -> f64 {
+        self.fill(points);
+        self.middle()
+    }
+
+    /// Takes the slopes of these points.
+    pub(super) fn fill(&mut self, points: &[Point]) {
         self.0.clear();
         for (i, later) in points.iter().enumerate() {
-            let to = |earlier: &Point| key((later.y - earlier.y) / (later.x - earlier.x) as f64);
+            let to = |earlier: &Point| key((later.y - earlier.y) / (later.x - earlier.x));
             self.0.extend(points[..i].iter().map(to));
         }
+    }
+
+    /// The median of what was taken; to be asked before [`Self::interval`].
+    pub(super) fn middle(&mut self) -> f64 {
         if self.0.is_empty() {
             return 0.0;
         }
@@ -84,13 +94,27 @@ impl Slopes {
         }
     }
 
-    /// The limits of 95 % around the latest [`Self::median`], for a concordance of this variance; (0, 0) without slopes.
-    pub(super) fn interval(&mut self, variance: f64) -> (f64, f64) {
-        let Some(last) = self.0.len().checked_sub(1) else { return (0.0, 0.0) };
+    /// Whether a slope lies within [`Self::interval`], by counting: a tenth of the time of selecting.
+    pub(super) fn covers(&self, slope: f64, variance: f64) -> bool {
+        let Some((low, high)) = self.ranks(variance) else { return false };
+        let slope = key(slope);
+        let below = self.0.iter().filter(|other| **other < slope).count();
+        let up_to = self.0.iter().filter(|other| **other <= slope).count();
+        below <= high && up_to > low
+    }
+
+    /// The ranks of the limits of 95 %; `None` without slopes.
+    fn ranks(&self, variance: f64) -> Option<(usize, usize)> {
+        let last = self.0.len().checked_sub(1)?;
         let pairs = self.0.len() as f64;
         let reach = Z_95 * variance.max(0.0).sqrt();
         let rank = |rank: f64| (rank.max(0.0) as usize).min(last);
-        let (low, high) = (rank(((pairs - reach) / 2.0).floor()), rank(((pairs + reach) / 2.0).ceil()));
+        Some((rank(((pairs - reach) / 2.0).floor()), rank(((pairs + reach) / 2.0).ceil())))
+    }
+
+    /// The limits of 95 % around the latest [`Self::median`], for a concordance of this variance; (0, 0) without slopes.
+    pub(super) fn interval(&mut self, variance: f64) -> (f64, f64) {
+        let Some((low, high)) = self.ranks(variance) else { return (0.0, 0.0) };
         // The median left the smaller slopes before the middle and the greater ones behind it.
         let middle = self.0.len() / 2;
         let (before, behind) = self.0.split_at_mut(middle);
@@ -111,10 +135,10 @@ fn unkey(key: i64) -> f64 {
     f64::from_bits((key ^ (((key >> 63) as u64) >> 1) as i64) as u64)
 }
 
-/// The factor of Hamed and Rao, at least 1, for what a line of this slope leaves of the points in a window of `window`.
-pub(super) fn autocorrelation_factor(points: &[Point], slope: f64, ranks: &mut Ranks) -> f64 {
+/// The factor of Hamed and Rao, at least 1, for what a line of this slope leaves of points that are `step` buckets apart.
+pub(super) fn autocorrelation_factor(points: &[Point], step: f64, slope: f64, ranks: &mut Ranks) -> f64 {
     let count = points.len();
-    ranks.rank(points, slope);
+    ranks.rank(points, step, slope);
     let squares: f64 = ranks.deviations.iter().map(|deviation| deviation * deviation).sum();
     let n = count as f64;
     if count < 3 || squares <= 0.0 {
@@ -144,14 +168,15 @@ pub(super) struct Ranks {
 }
 
 impl Ranks {
-    fn rank(&mut self, points: &[Point], slope: f64) {
-        let first = points.first().map_or(0, |point| point.x);
-        let last = points.last().map_or(0, |point| point.x);
+    fn rank(&mut self, points: &[Point], step: f64, slope: f64) {
+        let first = points.first().map_or(0.0, |point| point.x);
+        let place = |point: &Point| ((point.x - first) / step).round() as usize;
+        let last = points.last().map_or(0, place);
         self.residuals.clear();
-        self.residuals.extend(points.iter().map(|point| (point.y - slope * point.x as f64, point.x - first)));
+        self.residuals.extend(points.iter().map(|point| (point.y - slope * point.x, place(point))));
         self.residuals.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         self.deviations.clear();
-        self.deviations.resize(last - first + 1, 0.0);
+        self.deviations.resize(last + 1, 0.0);
         let mean = (points.len() as f64 - 1.0) / 2.0;
         for (rank, (_, place)) in self.residuals.iter().enumerate() {
             self.deviations[*place] = rank as f64 - mean;

@@ -143,6 +143,11 @@ impl LeaseTable {
         self.held.get(&slot).map(|held| at.run.since(held.renewed_at))
     }
 
+    /// Which instance this node vouches for at `slot`; `None` when for none.
+    pub fn tenancy(&self, slot: Slot) -> Option<Tenancy> {
+        self.held.get(&slot).map(|held| held.grant.tenancy)
+    }
+
     /// Leases that this node vouches for.
     pub fn len(&self) -> usize {
         self.held.len()

@@ -9,4 +9,6 @@
 mod formats;
 mod golden;
 mod properties;
+#[path = "../stories/mod.rs"]
+mod stories;
 mod story;

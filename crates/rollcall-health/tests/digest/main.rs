@@ -7,4 +7,6 @@
 
 mod golden;
 mod properties;
+#[path = "../stories/mod.rs"]
+mod stories;
 mod story;

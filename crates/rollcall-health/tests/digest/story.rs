@@ -18,8 +18,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use rollcall_health::{
-    ChunkId, Flap, Freshness, HealthView, Observation, Observer, Publication, Publisher, ScoreStep, Slot, Status,
-    Tenancy, TimeToFailure, Trend,
+    ChunkId, DigestKind, Flap, Freshness, HealthView, Observation, Observer, Publication, Publisher, ScoreStep, Slot,
+    Status, Tenancy, TimeToFailure, Trend,
 };
 use rollcall_types::{MonoTime, Revision};
 
@@ -106,7 +106,7 @@ impl Story {
                 node.publisher.restart();
             }
             [name, "send", key, text] => {
-                self.node(name).send(ChunkId::from_key(key).expect("a key"), Some(text.to_owned()));
+                self.node(name).send(ChunkId::from_key(DigestKind::Health, key).expect("a key"), Some(text.to_owned()));
                 self.deliver(name);
             }
             _ => panic!("not understood: {line}"),
@@ -135,11 +135,16 @@ impl Story {
             match publication {
                 Publication::Put { chunk, digest } => {
                     let text = digest.encode();
-                    lines.push(format!("put {}: {} instances, {} bytes", chunk.key(), digest.len(), text.len()));
+                    lines.push(format!(
+                        "put {}: {} instances, {} bytes",
+                        chunk.key(DigestKind::Health),
+                        digest.len(),
+                        text.len()
+                    ));
                     node.send(chunk, Some(text));
                 }
                 Publication::Delete { chunk } => {
-                    lines.push(format!("delete {}", chunk.key()));
+                    lines.push(format!("delete {}", chunk.key(DigestKind::Health)));
                     node.send(chunk, None);
                 }
             }

@@ -16,6 +16,18 @@ fn middle(sorted: &[f64]) -> f64 {
     (sorted[(sorted.len() - 1) / 2] + sorted[sorted.len() / 2]) / 2.0
 }
 
+/// Neighbours as one: the mean of two, counted from the latest.
+pub(crate) fn pairs(values: &[(usize, f64)]) -> Vec<(usize, f64)> {
+    let last = values[values.len() - 1].0;
+    let blocks = last / 2;
+    let mean = |block: usize| {
+        let of_block = values.iter().filter(|(x, _)| blocks - (last - x) / 2 == block);
+        let (count, sum) = of_block.fold((0, 0.0), |(count, sum), value| (count + 1, sum + value.1));
+        (count > 0).then(|| (block, sum / f64::from(count)))
+    };
+    (0..=blocks).filter_map(mean).collect()
+}
+
 /// Sen 1968.
 pub(crate) fn theil_sen(values: &[(usize, f64)]) -> f64 {
     middle(&slopes(values))

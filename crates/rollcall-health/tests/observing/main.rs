@@ -14,4 +14,6 @@ mod golden;
 mod journal_story;
 mod lease_story;
 mod properties;
+#[path = "../stories/mod.rs"]
+mod stories;
 mod words;

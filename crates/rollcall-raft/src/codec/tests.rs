@@ -6,21 +6,27 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, TransferLeaderRequest,
     VoteRequest, VoteResponse,
 };
 use openraft::{EntryPayload, Membership};
-use rollcall_catalog::{Actor, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId};
-use rollcall_types::{ActorName, ClusterId, KvKey, NodeId, NodeName, Revision, UnixMillis};
+use rollcall_catalog::{
+    Actor, Catalog, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId, StatusChange,
+};
+use rollcall_types::{
+    ActorName, ClusterId, InstanceId, InstanceSpec, KvKey, Metadata, NodeId, NodeName, Revision, ServiceName, Status,
+    StatusCause, Tags, UnixMillis, Weight,
+};
 
 use super::*;
 use crate::identity::Founder;
 use crate::snapshot::{Header, Trailer};
 use crate::transport::handshake::{Message, Purpose, Refusal as HandshakeRefusal};
 use crate::transport::message::*;
-use crate::types::{Entry, LogId, PeerNode, SnapshotMeta, StoredMembership, Vote};
+use crate::types::{Entry, LogId, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote};
 
 fn request() -> Request {
     Request {
@@ -78,6 +84,50 @@ fn meta() -> SnapshotMeta {
     SnapshotMeta { last_log_id: Some(log_id()), last_membership: StoredMembership::new(Some(log_id()), membership()) }
 }
 
+/// Makes the instance critical that was made at revision 2.
+fn record_statuses() -> Command {
+    let turned = StatusChange {
+        service: ServiceName::try_from("s").unwrap(),
+        id: InstanceId::try_from("y").unwrap(),
+        created: Revision::new(2),
+        to: Status::Critical,
+        cause: StatusCause::Confirmed,
+    };
+    Command::RecordStatuses { transitions: [turned].into() }
+}
+
+/// A catalogue with a record of every kind that depends on what is registered.
+fn catalog() -> Catalog {
+    let registration = InstanceSpec {
+        endpoints: Box::default(),
+        zone: None,
+        region: None,
+        version: None,
+        tags: Tags::new(),
+        metadata: Metadata::new(),
+        weight: Weight::default(),
+        lease: None,
+        checks: Box::default(),
+        deregister_after: None,
+    };
+    let spec = Arc::new(registration);
+    let (service, expect) = (ServiceName::try_from("s").unwrap(), Precondition::None);
+    let [gone, kept] = ["x", "y"].map(|id| InstanceId::try_from(id).unwrap());
+    let register =
+        |id: &InstanceId| Command::Register { service: service.clone(), id: id.clone(), spec: spec.clone(), expect };
+    let commands = [
+        register(&gone),
+        register(&kept),
+        Command::Deregister { service: service.clone(), id: gone.clone(), expect, reason: None },
+        record_statuses(),
+    ];
+    let mut catalog = Catalog::default();
+    for (index, command) in (1..).zip(commands) {
+        catalog.apply(Revision::new(index), &Request { id: None, command, ..request() });
+    }
+    catalog
+}
+
 fn newcomer() -> Newcomer {
     Newcomer { nonce: 5, peer: peer(), expect: 3 }
 }
@@ -93,6 +143,18 @@ fn vote_request() -> VoteRequest<crate::types::TypeConfig> {
     request
 }
 
+/// What the records of [`catalog`] are.
+const SNAPSHOT_RECORDS: [&str; 8] = [
+    "record-header",
+    "record-service",
+    "record-instance",
+    "record-event-past-put",
+    "record-event-present-put",
+    "record-event-removed",
+    "record-event-statuses",
+    "record-end",
+];
+
 /// Every persisted and every sent format.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let mut samples = Vec::new();
@@ -103,6 +165,12 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         add(name, encode(Kind::Payload, &entry.payload));
     }
     add("snapshot-header", encode(Kind::SnapshotHeader, &Header { cluster: ClusterId::new(6), meta: meta() }));
+    let statuses = Request { id: None, command: record_statuses(), ..request() };
+    add("payload-statuses", encode(Kind::Payload, &Payload::Normal(statuses)));
+    assert_eq!(catalog().export().count(), SNAPSHOT_RECORDS.len());
+    for (name, record) in SNAPSHOT_RECORDS.into_iter().zip(catalog().export()) {
+        add(name, encode(Kind::SnapshotChunk, &record));
+    }
     add("snapshot-trailer", encode(Kind::SnapshotTrailer, &Trailer { records: 4, digest: [8; 32] }));
     let hello = Message::ClientHello {
         magic: *b"ROLLCALL",
@@ -144,6 +212,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("ask-remove", ControlRequest::Admin(AdminRequest::Remove { node: NodeId::new(101) })),
         ("ask-lead", ControlRequest::Admin(AdminRequest::TransferLeader { to: NodeId::new(101) })),
         ("ask-member", ControlRequest::AmIMember),
+        ("ask-freshness", ControlRequest::Freshness),
     ];
     for (name, question) in questions {
         add(name, encode(Kind::ControlRequest, &question));
@@ -159,10 +228,18 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
             "reply-refused",
             ControlReply::Proposed(vec![Ok(Outcome { reply: Reply::Refused(Refusal::SessionExpired), ..outcome() })]),
         ),
+        (
+            "reply-statuses",
+            ControlReply::Proposed(vec![Ok(Outcome {
+                reply: Reply::StatusesRecorded { transitions: 1 },
+                ..outcome()
+            })]),
+        ),
         ("reply-read-index", ControlReply::ReadIndex(Err(NotLeading::NoQuorum))),
         ("reply-admin", ControlReply::Admin(Err(AdminRefusal::NotYet("wait".into())))),
         ("reply-member", ControlReply::Membership(Some(false))),
         ("reply-stopped", ControlReply::Stopped),
+        ("reply-freshness", ControlReply::Freshness(Some(Freshness { revision: 70_000, micros_ago: 90_000 }))),
     ];
     for (name, answer) in answers {
         add(name, encode(Kind::ControlReply, &answer));
@@ -249,7 +326,8 @@ fn another_version_kind_or_length_is_refused() {
         changed[at] = byte;
         decode::<LogId>(Kind::LogId, &changed)
     };
-    assert!(matches!(change(0, 2), Err(CodecError::Version(2))));
+    assert!(matches!(change(0, VERSION - 1), Err(CodecError::Version(1))));
+    assert!(matches!(change(0, VERSION + 1), Err(CodecError::Version(3))));
     assert!(matches!(change(1, Kind::Vote as u8), Err(CodecError::Kind { found: 2, expected: 1 })));
     let longer = [&bytes[..], &[0]].concat();
     assert!(matches!(decode::<LogId>(Kind::LogId, &longer), Err(CodecError::Trailing(1))));

@@ -2,7 +2,8 @@
 //!
 //! The leader knows, once a majority has confirmed that it still leads (`ReadIndex`). One round is under way at a time, and
 //! all who come meanwhile share the next: a round that began before a read must not serve it. A follower asks the leader,
-//! once for all who wait on it. Leases are not used: a paused process would answer from the past.
+//! once for all who wait on it. Leases are not used: a paused process would answer from the past. For the same reason
+//! openraft's word that a majority has confirmed is checked against [`Acks`](crate::transport::acks::Acks).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::Core;
 use super::propose::{OUTAGE, jitter};
 use crate::error::Error;
+use crate::planted::{Bug, is_planted};
 use crate::transport::link::CallError;
 use crate::transport::message::{ControlReply, ControlRequest, NotLeading};
 
@@ -67,10 +69,17 @@ impl Core {
     async fn round(&self) -> Result<u64, NotLeading> {
         let deadline = Instant::now() + ROUND_TIMEOUT;
         let leader = self.wait_for_leader(deadline).await.ok_or(NotLeading::NotLeader)?;
+        if leader == self.node && is_planted(Bug::StaleLeaderRead) {
+            return Ok(0);
+        }
         if leader == self.node {
+            let began = Instant::now();
             let read = timeout_at(deadline, self.raft.get_read_log_id(ReadPolicy::ReadIndex)).await;
             return match read.map_err(|_| NotLeading::NoQuorum)? {
-                Ok((read_log_id, _)) => Ok(read_log_id.index()),
+                Ok((read_log_id, _)) => {
+                    let led = timeout_at(deadline, self.led_since(began)).await;
+                    led.map_err(|_| NotLeading::NoQuorum)?.map(|()| read_log_id.index())
+                }
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(NotLeading::NoQuorum),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_)) | RaftError::Fatal(_)) => {
                     Err(NotLeading::NotLeader)
@@ -87,6 +96,23 @@ impl Core {
             Ok(_) => Err(NotLeading::NotLeader),
             Err(CallError::Timeout) => Err(NotLeading::NoQuorum),
             Err(_) => Err(NotLeading::NotLeader),
+        }
+    }
+}
+
+impl Core {
+    /// Waits until this node surely led at `time` or later.
+    async fn led_since(&self, time: Instant) -> Result<(), NotLeading> {
+        loop {
+            let mut noted = std::pin::pin!(self.acks.noted());
+            noted.as_mut().enable();
+            if self.led_at().is_some_and(|at| at >= time) {
+                return Ok(());
+            }
+            if !self.is_leader() {
+                return Err(NotLeading::NotLeader);
+            }
+            noted.await;
         }
     }
 }

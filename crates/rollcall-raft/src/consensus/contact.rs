@@ -1,9 +1,10 @@
-//! When the leader was heard, and how old that makes the catalogue here.
+//! What is known of the leader, and how old that makes the catalogue here.
 //!
-//! A leader that is heard says how far it has committed. The catalogue here is as fresh as the latest such word that it has
-//! reached: heartbeats that arrive while the entries do not must not make it look fresh.
+//! Evidence comes as a time and a revision that includes everything that was acknowledged before it
+//! ([`freshness`](super::freshness)). The catalogue here is as fresh as the latest evidence that it has reached: the leader's
+//! word alone, without the entries, does not make it look fresh.
 //!
-//! Readings are kept at a granularity of [`STEP`], and at most [`POINTS_MAX`] of them; what is dropped makes the answer
+//! Evidence is kept at a granularity of [`STEP`], and at most [`POINTS_MAX`] of them; what is dropped makes the answer
 //! older, never younger.
 
 use std::collections::VecDeque;
@@ -12,59 +13,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Least time between two readings that wait to be reached.
+/// Least time between two revisions that wait to be reached.
 const STEP: Duration = Duration::from_millis(10);
-/// Readings that wait to be reached.
+/// Revisions that wait to be reached.
 const POINTS_MAX: usize = 64;
 
-/// What was heard of the leader.
+/// The evidence of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Contact(Mutex<Heard>);
 
 #[derive(Debug, Default)]
 struct Heard {
+    /// The latest time of any evidence.
     last: Option<Instant>,
-    /// The latest time at which the leader had committed no more than the catalogue here holds.
+    /// The latest time before which nothing was acknowledged that the catalogue here does not hold.
     fresh: Option<Instant>,
-    /// Later times, oldest first, each with what the leader had committed then.
+    /// Later times, oldest first, each with the revision that the catalogue must reach.
     waiting: VecDeque<(Instant, u64)>,
 }
 
 impl Heard {
     /// Takes note of what the catalogue here has reached.
     fn reach(&mut self, applied: u64) {
-        while let Some((at, _)) = self.waiting.front().filter(|(_, committed)| *committed <= applied) {
-            self.fresh = Some(*at);
+        while let Some((at, _)) = self.waiting.front().filter(|(_, revision)| *revision <= applied) {
+            self.fresh = self.fresh.max(Some(*at));
             self.waiting.pop_front();
         }
     }
 }
 
 impl Contact {
-    /// Notes that the leader was heard at `now` and had committed up to `committed`.
-    pub(crate) fn note(&self, now: Instant, committed: u64, applied: u64) {
+    /// Notes that whatever was acknowledged before `at` is in the catalogue once that has come to `revision`; it has come to
+    /// `applied`. Evidence may come late and in any order.
+    pub(crate) fn note(&self, at: Instant, revision: u64, applied: u64) {
         let mut heard = self.heard();
-        heard.last = Some(now);
+        heard.last = heard.last.max(Some(at));
         heard.reach(applied);
-        if committed <= applied {
-            heard.fresh = Some(now);
-            // Whatever waits was said earlier by another leader, and is not waited for.
-            heard.waiting.clear();
-        } else if heard.waiting.back().is_none_or(|(at, _)| now - *at >= STEP) && heard.waiting.len() < POINTS_MAX {
-            heard.waiting.push_back((now, committed));
+        if revision <= applied {
+            heard.fresh = heard.fresh.max(Some(at));
+            // What waits for earlier times says nothing new.
+            heard.waiting.retain(|(other, _)| *other > at);
+        } else if heard.waiting.back().is_none_or(|(last, _)| at.saturating_duration_since(*last) >= STEP)
+            && heard.waiting.len() < POINTS_MAX
+        {
+            heard.waiting.push_back((at, revision));
         }
     }
 
-    /// Time since the leader was last heard; `None` before the first time.
+    /// Age of the latest evidence, reached or not; `None` before the first.
     pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
-        self.heard().last.map(|at| now - at)
+        self.heard().last.map(|at| now.saturating_duration_since(at))
     }
 
-    /// How old a catalogue that has come to `applied` may be; `None` while that is not known.
-    pub(crate) fn staleness(&self, now: Instant, applied: u64) -> Option<Duration> {
+    /// The time before which nothing was acknowledged that a catalogue at `applied` does not hold; `None` while none is known.
+    pub(crate) fn fresh_at(&self, applied: u64) -> Option<Instant> {
         let mut heard = self.heard();
         heard.reach(applied);
-        heard.fresh.map(|at| now - at)
+        heard.fresh
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -79,34 +84,46 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn heartbeats_without_their_entries_do_not_make_a_catalogue_fresh() {
+    fn evidence_without_its_entries_does_not_make_a_catalogue_fresh() {
         let contact = Contact::default();
         let start = Instant::now();
-        assert_eq!(contact.staleness(start, 0), None);
+        assert_eq!(contact.fresh_at(0), None);
         contact.note(start, 5, 5);
         for second in 1..=4 {
             contact.note(start + SECOND * second, 5 + u64::from(second), 5);
         }
-        let now = start + 4 * SECOND;
-        assert_eq!(contact.age(now), Some(Duration::ZERO));
-        assert_eq!(contact.staleness(now, 5), Some(4 * SECOND));
-        assert_eq!(contact.staleness(now, 7), Some(2 * SECOND), "7 was all that was committed two seconds ago");
-        assert_eq!(contact.staleness(now, 9), Some(Duration::ZERO));
+        assert_eq!(contact.age(start + 4 * SECOND), Some(Duration::ZERO));
+        assert_eq!(contact.fresh_at(5), Some(start));
+        assert_eq!(contact.fresh_at(7), Some(start + 2 * SECOND), "7 was all that was committed two seconds later");
+        assert_eq!(contact.fresh_at(9), Some(start + 4 * SECOND));
     }
 
     #[test]
-    fn what_a_flood_of_readings_drops_makes_the_answer_older_not_younger() {
+    fn evidence_that_comes_late_changes_nothing() {
+        let contact = Contact::default();
+        let start = Instant::now();
+        contact.note(start + 3 * SECOND, 5, 5);
+        contact.note(start, 5, 5);
+        contact.note(start, 4, 5);
+        assert_eq!(contact.age(start + 4 * SECOND), Some(SECOND));
+        assert_eq!(contact.fresh_at(5), Some(start + 3 * SECOND));
+        contact.note(start + SECOND, 6, 5);
+        assert_eq!(contact.fresh_at(6), Some(start + 3 * SECOND));
+    }
+
+    #[test]
+    fn what_a_flood_of_evidence_drops_makes_the_answer_older_not_younger() {
         let contact = Contact::default();
         let start = Instant::now();
         contact.note(start, 0, 0);
         for step in 1..=1_000 {
             contact.note(start + STEP * step, u64::from(step), 0);
         }
-        let now = start + STEP * 1_000;
+        let end = start + STEP * 1_000;
         let known = u32::try_from(POINTS_MAX).unwrap();
-        assert_eq!(contact.staleness(now, 0), Some(STEP * 1_000));
-        assert_eq!(contact.staleness(now, 900), Some(STEP * (1_000 - known)));
-        contact.note(now, 1_000, 1_000);
-        assert_eq!(contact.staleness(now, 1_000), Some(Duration::ZERO));
+        assert_eq!(contact.fresh_at(0), Some(start));
+        assert_eq!(contact.fresh_at(900), Some(start + STEP * known));
+        contact.note(end, 1_000, 1_000);
+        assert_eq!(contact.fresh_at(1_000), Some(end));
     }
 }

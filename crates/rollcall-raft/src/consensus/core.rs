@@ -23,9 +23,10 @@ use crate::identity::DataDir;
 use crate::log_store::Closing;
 use crate::snapshot::SnapshotStore;
 use crate::state_machine::View;
+use crate::transport::acks::Acks;
 use crate::transport::hub::Hub;
 use crate::transport::link::{Link, Links};
-use crate::transport::message::{ControlReply, ControlRequest, committed_index};
+use crate::transport::message::{ControlReply, ControlRequest};
 use crate::types::{PeerNode, Raft, TypeConfig};
 
 /// A leader says who is a member only when a majority answered it within this time.
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub(crate) view: Arc<View>,
     pub(crate) snapshots: Arc<SnapshotStore>,
     pub(crate) links: Arc<Links>,
+    pub(super) acks: Arc<Acks>,
     /// One snapshot is received at a time.
     pub(crate) snapshot_slot: Semaphore,
     /// Role, term, leader and membership; changes at once.
@@ -106,14 +108,6 @@ impl Core {
         voters.max_by_key(|voter| replication.get(voter).copied().flatten()).map(NodeId::new)
     }
 
-    /// Notes that the leader was heard and what it had committed.
-    pub(crate) fn note_contact(&self, from: NodeId, committed: u64) {
-        if self.leader() == Some(from) {
-            let applied = self.catalog().revision().get();
-            self.contact.note(Instant::now(), committed, applied);
-        }
-    }
-
     /// Notes that a peer has connected: whatever waits before it tries that peer again need not.
     pub(crate) async fn note_arrival(&self, from: NodeId) {
         if let Some(link) = self.links.find(from) {
@@ -177,16 +171,7 @@ impl Core {
     pub(crate) async fn handle_control(self: &Arc<Self>, from: NodeId, request: ControlRequest) -> ControlReply {
         match request {
             ControlRequest::Append(append) => {
-                let committed = committed_index(&append);
-                match self.raft.append_entries(append).await {
-                    Ok(response) => {
-                        if response.is_success() {
-                            self.note_contact(from, committed);
-                        }
-                        ControlReply::Append(response)
-                    }
-                    Err(_) => ControlReply::Stopped,
-                }
+                self.raft.append_entries(append).await.map_or(ControlReply::Stopped, ControlReply::Append)
             }
             ControlRequest::Vote(vote) => self.raft.vote(vote).await.map_or(ControlReply::Stopped, ControlReply::Vote),
             ControlRequest::PreVote(vote) => {
@@ -201,13 +186,12 @@ impl Core {
             ControlRequest::Admin(request) => ControlReply::Admin(self.administer(request).await),
             ControlRequest::AmIMember => {
                 // Only a leader that a majority still answers knows; whoever was away remembers an older membership.
-                let leads = self.is_leader() && !self.has_stopped();
-                let acked = self.data.borrow_watched().last_quorum_acked;
-                let is_heard = acked.is_some_and(|at| openraft::Instant::elapsed(&at.into_inner()) < MEMBERSHIP_FRESH);
+                let leads = self.led_at().is_some_and(|at| at.elapsed() < MEMBERSHIP_FRESH);
                 let server = self.server.borrow_watched();
                 let is_member = server.committed_membership_config.get_node(&from.get()).is_some();
-                ControlReply::Membership((leads && is_heard).then_some(is_member))
+                ControlReply::Membership(leads.then_some(is_member))
             }
+            ControlRequest::Freshness => ControlReply::Freshness(self.freshness_for(from)),
         }
     }
 }

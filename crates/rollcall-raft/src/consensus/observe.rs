@@ -1,9 +1,5 @@
 //! Cheap questions about a running node, for callers that ask on every request, and the wait for its end.
 
-use std::time::Duration;
-
-use openraft::Instant as _;
-use openraft::async_runtime::WatchReceiver;
 use rollcall_types::NodeId;
 use tokio::time::Instant;
 
@@ -16,14 +12,11 @@ impl Consensus {
         self.core.is_leader()
     }
 
-    /// How old this node's catalogue may be: on the leader, time since a majority last answered it; elsewhere, time since
-    /// the leader had committed no more than this node has applied. `None` while a node that started has not caught up.
-    pub fn staleness(&self) -> Option<Duration> {
-        if !self.core.is_leader() {
-            return self.core.contact.staleness(Instant::now(), self.core.catalog().revision().get());
-        }
-        let data = self.core.data.borrow_watched();
-        Some(data.last_quorum_acked.map_or(Duration::ZERO, |at| at.into_inner().elapsed()))
+    /// A time such that this node's catalogue, the one of now and all later ones, holds everything that was acknowledged
+    /// anywhere before it: an upper bound on how old it is, whatever was paused or cut off in between. It lies back by a few
+    /// heartbeat intervals at most while the leader is in touch. `None` while no such time is known, as after a start.
+    pub fn fresh_at(&self) -> Option<Instant> {
+        self.core.fresh_at()
     }
 
     /// Whether this node has a connection to `node` at present; always true of itself.

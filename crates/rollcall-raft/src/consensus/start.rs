@@ -19,13 +19,14 @@ use super::contact::Contact;
 use super::core::Files;
 use super::propose::{self, PROPOSALS_MAX, jitter};
 use super::session::Session;
-use super::{Core, Options, RaftStatus, Role, failover, status};
+use super::{Core, Options, RaftStatus, Role, failover, freshness, status};
 use crate::bootstrap::{self, Discovery};
 use crate::error::Error;
 use crate::identity::{self, DataDir, Identity, Member};
 use crate::log_store::LogStore;
 use crate::snapshot::{self, Header};
 use crate::state_machine::StateMachine;
+use crate::transport::acks::Acks;
 use crate::transport::handshake::{Secret, Who};
 use crate::transport::hub::Hub;
 use crate::transport::link::Links;
@@ -184,7 +185,8 @@ async fn run(
     let links = Arc::new(Links::default());
     let (view, snapshots) = (machine.view(), machine.snapshots());
     let files = Files { log: log.closing(), _data_dir: data_dir };
-    let networks = Networks { hub: hub.clone(), links: links.clone() };
+    let acks = Arc::new(Acks::default());
+    let networks = Networks { hub: hub.clone(), links: links.clone(), acks: acks.clone() };
     let raft = Raft::new(member.node.get(), config, networks, log, machine).await;
     let raft = raft.map_err(|fatal| Error::StorageFailed(fatal.to_string()))?;
     debug!("the log is replayed");
@@ -199,6 +201,7 @@ async fn run(
         view,
         snapshots,
         links,
+        acks,
         snapshot_slot: Semaphore::new(1),
         server: raft.server_metrics(),
         data: raft.data_metrics(),
@@ -220,6 +223,7 @@ async fn run(
     hub.spawn("status", status::follow(core.clone()));
     hub.keep("removal watch", status::watch_removal(core.clone()));
     hub.keep("forwarder", propose::forward_all(core.clone(), forward_queue));
+    hub.keep("freshness", freshness::run(core.clone(), timers.heartbeat_interval));
     hub.keep("read barrier", barrier::run(core.clone(), barrier_queue));
     hub.keep("failover", failover::run(core.clone(), hints));
     if member.initializer {

@@ -76,7 +76,8 @@ pub struct RaftStatus {
     pub learners: BTreeMap<NodeId, PeerNode>,
     /// How far the others are; empty unless this node leads.
     pub followers: Vec<FollowerStatus>,
-    /// On the leader, time since a majority last answered; elsewhere, since the leader was last heard. `None` when never.
+    /// Time since there surely was a leader: on itself, since it sent what a majority has answered; elsewhere, the same as
+    /// the leader told it, and the age of its word. `None` when that was never known.
     pub contact_age: Option<Duration>,
     /// The cluster removed this node.
     pub is_removed: bool,
@@ -135,8 +136,7 @@ impl Core {
             }
         });
         let contact_age = match role {
-            Role::Leader if voter_ids.len() == 1 => Some(Duration::ZERO),
-            Role::Leader => data.last_quorum_acked.map(|at| openraft::Instant::elapsed(&at.into_inner())),
+            Role::Leader => self.led_at().map(|at| at.elapsed()),
             _ => self.contact.age(Instant::now()),
         };
         RaftStatus {
@@ -173,6 +173,7 @@ pub(super) async fn follow(core: Arc<Core>) {
             core.links.get(&core.hub, *node, &peer.peer_addr);
         }
         core.links.retain(|node| status.member(node).is_some());
+        core.acks.retain(|node| status.member(node).is_some());
         metrics::leadership(status.term, status.role == Role::Leader);
         let now = (Some(status.role), status.leader);
         if now != last {

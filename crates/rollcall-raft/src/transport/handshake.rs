@@ -27,9 +27,9 @@ use crate::codec::{self, Kind};
 use crate::metrics::Rejection;
 
 /// Oldest protocol that this program speaks.
-const PROTOCOL_MIN: u16 = 1;
+const PROTOCOL_MIN: u16 = 2;
 /// Newest protocol that this program speaks.
-const PROTOCOL_MAX: u16 = 1;
+const PROTOCOL_MAX: u16 = 2;
 /// Largest message of the handshake.
 pub(crate) const HELLO_BYTES_MAX: usize = 4 << 10;
 /// Longest time a handshake may take.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rollcall_types::NodeId;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,6 +28,8 @@ pub(crate) struct Hub {
     pub(crate) rejections: Rejections,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// Where the tasks run, whoever starts them: callers of the handle live on another runtime.
+    runtime: Handle,
     /// The task without which the node cannot go on and which ended, if one did.
     lost_task: watch::Sender<Option<&'static str>>,
     blocked: watch::Sender<BTreeSet<NodeId>>,
@@ -34,7 +37,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// The hub, and the hints that a peer's port refuses connections.
+    /// The hub, whose tasks run where this is called, and the hints that a peer's port refuses connections.
     pub(crate) fn new(secret: Secret, who: Who, discovery: Discovery) -> (Arc<Self>, mpsc::Receiver<NodeId>) {
         let (refused, hints) = mpsc::channel(HINTS_MAX);
         let hub = Self {
@@ -45,6 +48,7 @@ impl Hub {
             rejections: Rejections::default(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             lost_task: watch::Sender::default(),
             blocked: watch::Sender::default(),
             refused,
@@ -55,13 +59,13 @@ impl Hub {
     /// Runs a task that must last as long as the node does. Its end before that, by a panic too, ends the node.
     pub(crate) fn keep(self: &Arc<Self>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let watch = TaskWatch { hub: self.clone(), name, may_end: false };
-        self.tasks.spawn(watch.over(task));
+        self.tasks.spawn_on(watch.over(task), &self.runtime);
     }
 
     /// Runs a task that ends when its work is done or the node shuts down. A panic of it ends the node.
     pub(crate) fn spawn(self: &Arc<Self>, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let watch = TaskWatch { hub: self.clone(), name, may_end: true };
-        self.tasks.spawn(watch.over(task));
+        self.tasks.spawn_on(watch.over(task), &self.runtime);
     }
 
     /// The name of the task whose end ends the node, once there is one.
@@ -124,7 +128,7 @@ impl Drop for TaskWatch {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use rollcall_types::NodeName;
@@ -133,7 +137,8 @@ mod tests {
     use crate::transport::message::Newcomer;
     use crate::types::PeerNode;
 
-    fn hub() -> Arc<Hub> {
+    /// A hub of a node that talks to nobody.
+    pub(crate) fn hub() -> Arc<Hub> {
         let address = "127.0.0.1:7401".to_owned();
         let peer = PeerNode {
             name: NodeName::try_from("n1").unwrap(),

@@ -14,10 +14,6 @@ use crate::types::{PeerNode, SnapshotMeta, TypeConfig, Vote};
 
 /// On the replication connection.
 pub(crate) type Append = AppendEntriesRequest<TypeConfig>;
-/// How far the leader that sent `append` had committed; 0 before its first entry.
-pub(crate) fn committed_index(append: &Append) -> u64 {
-    append.leader_commit.map_or(0, |id| id.index)
-}
 
 /// The answer to an [`Append`].
 pub(crate) type Appended = StreamAppendResult<TypeConfig>;
@@ -37,6 +33,8 @@ pub(crate) enum ControlRequest {
     Admin(AdminRequest),
     /// Is this node still a member, as far as the other one knows?
     AmIMember,
+    /// How far must a node have applied to be as fresh as the leader, and how fresh is that?
+    Freshness,
 }
 
 /// Changes of membership, for the leader.
@@ -60,6 +58,17 @@ pub(crate) enum ControlReply {
     Membership(Option<bool>),
     /// The node has stopped.
     Stopped,
+    /// `None` when the node asked does not lead, or a majority has not confirmed it yet, or the one that asks is no member.
+    Freshness(Option<Freshness>),
+}
+
+/// What a leader knows of how fresh it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Freshness {
+    /// This includes everything that was acknowledged anywhere …
+    pub(crate) revision: u64,
+    /// … before this many microseconds ago, measured after the question came.
+    pub(crate) micros_ago: u64,
 }
 
 /// The node asked does not lead, or not with a quorum.

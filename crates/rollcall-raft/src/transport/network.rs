@@ -22,11 +22,13 @@ use openraft::raft::{
 use rollcall_types::NodeId;
 use tokio::time::Instant;
 
+use super::acks::Acks;
 use super::hub::Hub;
 use super::link::{CallError, Link};
 use super::message::{Append, ControlReply, ControlRequest};
 use super::replication::Pipeline;
 use super::transfer;
+use crate::planted::{Bug, is_planted};
 use crate::snapshot::SnapshotFile;
 use crate::types::{LogId, PeerNode, TypeConfig, Vote};
 
@@ -42,13 +44,22 @@ type Rpc<T> = Result<T, RPCError<TypeConfig>>;
 pub(crate) struct Networks {
     pub(crate) hub: Arc<Hub>,
     pub(crate) links: Arc<super::link::Links>,
+    pub(crate) acks: Arc<Acks>,
 }
 
 impl Networks {
     fn network(&self, target: u64, node: &PeerNode, is_pipelined: bool) -> Network {
         let target = NodeId::new(target);
         let link = self.links.get(&self.hub, target, &node.peer_addr);
-        Network { hub: self.hub.clone(), target, address: node.peer_addr.clone(), link, is_pipelined, pipeline: None }
+        Network {
+            hub: self.hub.clone(),
+            acks: self.acks.clone(),
+            target,
+            address: node.peer_addr.clone(),
+            link,
+            is_pipelined,
+            pipeline: None,
+        }
     }
 }
 
@@ -72,6 +83,7 @@ impl RaftNetworkFactory<TypeConfig> for Networks {
 /// The way to one peer.
 pub(crate) struct Network {
     hub: Arc<Hub>,
+    acks: Arc<Acks>,
     target: NodeId,
     address: String,
     link: Arc<Link>,
@@ -105,8 +117,14 @@ impl Network {
     }
 
     async fn append_by_control(&self, request: Append, timeout: Duration) -> Rpc<AppendEntriesResponse<TypeConfig>> {
+        let (term, sent) = (request.vote.leader_id.term, Instant::now());
         match self.call(ControlRequest::Append(request), timeout).await? {
-            ControlReply::Append(response) => Ok(response),
+            ControlReply::Append(response) => {
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    self.acks.note(self.target, term, sent);
+                }
+                Ok(response)
+            }
             _ => Err(unexpected()),
         }
     }
@@ -151,7 +169,11 @@ impl RaftNetworkV2<TypeConfig> for Network {
             let input = stream::iter([first]).chain(input);
             if self.pipeline.as_ref().is_none_or(Pipeline::is_broken) {
                 self.pipeline = None;
-                let pipeline = Pipeline::open(&self.hub, self.target, &self.address).await;
+                let pipeline = Pipeline::open(&self.hub, &self.acks, self.target, &self.address).await;
+                if pipeline.is_err() && is_planted(Bug::AckBeforeQuorum) {
+                    let last_sent = input.map(|request| ends(&request).1);
+                    return Ok(Box::pin(last_sent.map(Ok).map(Ok)) as BoxStream<'s, _>);
+                }
                 self.pipeline = Some(pipeline.map_err(|error| unreachable(&error))?);
             }
             match &mut self.pipeline {

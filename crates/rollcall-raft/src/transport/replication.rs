@@ -6,22 +6,22 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::SplitStream;
 use futures_util::{Stream, StreamExt, stream};
 use openraft::errors::{NetworkError, RPCError};
-use openraft::raft::StreamAppendResult;
+use openraft::raft::{StreamAppendError, StreamAppendResult};
 use rollcall_types::NodeId;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::acks::Acks;
 use super::dial::{self, DialError};
 use super::handshake::Purpose;
 use super::hub::Hub;
-use super::message::{Append, Appended, committed_index};
+use super::message::{Append, Appended};
 use super::server::frame_of;
 use super::{Frames, frame, split_frame, write_frames};
 use crate::codec::{self, Kind};
@@ -46,6 +46,7 @@ pub(crate) enum PipelineError {
 /// One replication connection.
 pub(crate) struct Pipeline {
     hub: Arc<Hub>,
+    acks: Arc<Acks>,
     target: NodeId,
     write: mpsc::Sender<Vec<u8>>,
     replies: SplitStream<Frames>,
@@ -55,12 +56,23 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) async fn open(hub: &Arc<Hub>, target: NodeId, address: &str) -> Result<Self, DialError> {
+    pub(crate) async fn open(
+        hub: &Arc<Hub>,
+        acks: &Arc<Acks>,
+        target: NodeId,
+        address: &str,
+    ) -> Result<Self, DialError> {
         let frames = dial::member(hub, target, address, Purpose::Replication).await?;
+        Ok(Self::over(frames, hub, acks, target))
+    }
+
+    /// A pipeline over a connection that is open.
+    fn over(frames: Frames, hub: &Arc<Hub>, acks: &Arc<Acks>, target: NodeId) -> Self {
         let (sink, replies) = frames.split();
         let (write, queue) = mpsc::channel(WINDOW);
         let writer = AbortOnDropHandle::new(hub.tasks.spawn(write_frames(sink, queue)));
-        Ok(Self { hub: hub.clone(), target, write, replies, session: 0, is_broken: false, _writer: writer })
+        let (hub, acks) = (hub.clone(), acks.clone());
+        Self { hub, acks, target, write, replies, session: 0, is_broken: false, _writer: writer }
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -95,8 +107,8 @@ struct Session<'s, S> {
     pipeline: &'s mut Pipeline,
     input: S,
     input_ended: bool,
-    /// When each request that has no reply yet was sent.
-    owed: VecDeque<Instant>,
+    /// Of each request that has no reply yet, when it was sent and the term of its leader.
+    owed: VecDeque<(Instant, u64)>,
     sent: u32,
 }
 
@@ -109,15 +121,16 @@ impl<S: Stream<Item = Append> + Send + Unpin> Session<'_, S> {
             if self.input_ended && self.owed.is_empty() {
                 return Ok(None);
             }
-            let oldest = self.owed.front().copied();
+            let oldest = self.owed.front().map(|(sent, _)| *sent);
             tokio::select! {
                 biased;
                 reply = self.pipeline.replies.next() => {
                     let Some(Ok(bytes)) = reply else { return Err(PipelineError::Lost) };
                     let (id, message) = split_frame(&bytes).ok_or(PipelineError::Lost)?;
                     if (id >> 32) as u32 == self.pipeline.session {
-                        self.owed.pop_front();
-                        return Ok(Some(codec::decode(Kind::Appended, message)?));
+                        let reply = codec::decode(Kind::Appended, message)?;
+                        self.note(&reply);
+                        return Ok(Some(reply));
                     }
                 }
                 request = self.input.next(), if !self.input_ended && self.owed.len() < WINDOW => match request {
@@ -132,12 +145,23 @@ impl<S: Stream<Item = Append> + Send + Unpin> Session<'_, S> {
         }
     }
 
+    /// Takes the reply to the oldest request.
+    fn note(&mut self, reply: &Appended) {
+        if let Some((sent, term)) = self.owed.pop_front()
+            && !matches!(reply, Err(StreamAppendError::HigherVote(_)))
+        {
+            self.pipeline.acks.note(self.pipeline.target, term, sent);
+        }
+    }
+
     async fn send(&mut self, request: &Append) -> Result<(), PipelineError> {
         let id = u64::from(self.pipeline.session) << 32 | u64::from(self.sent);
         self.sent = self.sent.wrapping_add(1);
         let frame = frame(id, Kind::Append, request)?;
+        // Before it is sent, since what this time says must be true when the follower answers.
+        let sent = Instant::now();
         self.pipeline.write.send(frame).await.map_err(|_| PipelineError::Lost)?;
-        self.owed.push_back(Instant::now());
+        self.owed.push_back((sent, request.vote.leader_id.term));
         Ok(())
     }
 }
@@ -171,7 +195,7 @@ pub(crate) async fn serve(core: &Arc<Core>, from: NodeId, frames: Frames) -> Res
         let session = (id >> 32) as u32;
         if present.as_ref().is_none_or(|(number, ..)| *number != session) {
             let (feed, input) = mpsc::channel(WINDOW);
-            let answer = core.hub.tasks.spawn(answer(core.clone(), from, session, input, write.clone()));
+            let answer = core.hub.tasks.spawn(answer(core.clone(), session, input, write.clone()));
             present = Some((session, feed, AbortOnDropHandle::new(answer)));
         }
         if let Some((_, feed, _)) = &present {
@@ -185,30 +209,80 @@ pub(crate) async fn serve(core: &Arc<Core>, from: NodeId, frames: Frames) -> Res
     Ok(())
 }
 
-async fn answer(
-    core: Arc<Core>,
-    from: NodeId,
-    session: u32,
-    input: mpsc::Receiver<Append>,
-    write: mpsc::Sender<Vec<u8>>,
-) {
-    // The latest word of the leader on how far it has committed.
-    let committed = Arc::new(AtomicU64::new(0));
-    let input = stream::unfold((input, committed.clone()), |(mut input, committed)| async move {
-        let request = input.recv().await?;
-        committed.store(committed_index(&request), Ordering::Relaxed);
-        Some((request, (input, committed)))
-    });
+async fn answer(core: Arc<Core>, session: u32, input: mpsc::Receiver<Append>, write: mpsc::Sender<Vec<u8>>) {
+    let input = stream::unfold(input, |mut input| async move { Some((input.recv().await?, input)) });
     let mut results = std::pin::pin!(core.raft.stream_append(input));
     let mut number = 0_u64;
     while let Some(Ok(result)) = results.next().await {
-        if result.is_ok() {
-            core.note_contact(from, committed.load(Ordering::Relaxed));
-        }
         let Ok(frame) = frame(u64::from(session) << 32 | number, Kind::Appended, &result) else { return };
         if write.send(frame).await.is_err() {
             return;
         }
         number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use futures_util::SinkExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::{FRAME_BYTES_MAX, framed, hub};
+    use super::*;
+    use crate::types::{LogId, Vote};
+
+    const TERM: u64 = 3;
+    const FOLLOWER: NodeId = NodeId::new(2);
+
+    fn append(commit: u64) -> Append {
+        let last = LogId::new_term_index(TERM, 5);
+        let leader_commit = Some(LogId::new_term_index(TERM, commit));
+        Append { vote: Vote::new_committed(TERM, 1), prev_log_id: Some(last), entries: Vec::new(), leader_commit }
+    }
+
+    async fn hear(follower: &mut Frames) -> u64 {
+        let frame = follower.next().await.unwrap().unwrap();
+        split_frame(&frame).unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_late_reply_confirms_the_request_that_it_answers_and_no_later_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut follower = framed(listener.accept().await.unwrap().0, FRAME_BYTES_MAX);
+        let acks = Arc::new(Acks::default());
+        let mut pipeline = Pipeline::over(framed(near, FRAME_BYTES_MAX), &hub::tests::hub(), &acks, FOLLOWER);
+        let (requests, input) = mpsc::channel(2);
+        let input = stream::unfold(input, |mut input| async move { Some((input.recv().await?, input)) });
+        let mut replies = std::pin::pin!(pipeline.run(Box::pin(input)));
+        let led_at = || acks.majority(&[BTreeSet::from([FOLLOWER.get()])], NodeId::new(1), TERM, Instant::now());
+
+        // Both requests end at entry 5: by that alone, the reply to the first would be one to the second as well.
+        requests.send(append(4)).await.unwrap();
+        let first =
+            tokio::select! { id = hear(&mut follower) => id, _ = replies.next() => panic!("nothing was replied") };
+        let between = Instant::now();
+        requests.send(append(5)).await.unwrap();
+        let second =
+            tokio::select! { id = hear(&mut follower) => id, _ = replies.next() => panic!("nothing was replied") };
+        assert_eq!(led_at(), None, "nothing was replied yet");
+        for (id, is_recent) in [(first, false), (second, true)] {
+            let reply: Appended = Ok(Some(LogId::new_term_index(TERM, 5)));
+            follower.send(bytes::Bytes::from(frame(id, Kind::Appended, &reply).unwrap())).await.unwrap();
+            assert!(replies.next().await.unwrap().unwrap().is_ok());
+            assert_eq!(led_at().unwrap() >= between, is_recent);
+        }
+
+        // What refuses the leader confirms nothing.
+        requests.send(append(6)).await.unwrap();
+        let third =
+            tokio::select! { id = hear(&mut follower) => id, _ = replies.next() => panic!("nothing was replied") };
+        let confirmed = led_at();
+        let refusal: Appended = Err(StreamAppendError::HigherVote(Vote::new(TERM + 1, 2)));
+        follower.send(bytes::Bytes::from(frame(third, Kind::Appended, &refusal).unwrap())).await.unwrap();
+        assert!(replies.next().await.unwrap().unwrap().is_err());
+        assert_eq!(led_at(), confirmed);
     }
 }

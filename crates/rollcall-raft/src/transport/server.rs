@@ -181,7 +181,8 @@ fn check_sender(request: &ControlRequest, from: NodeId) -> Result<(), ServeError
         ControlRequest::Propose(_)
         | ControlRequest::ReadIndex
         | ControlRequest::Admin(_)
-        | ControlRequest::AmIMember => return Ok(()),
+        | ControlRequest::AmIMember
+        | ControlRequest::Freshness => return Ok(()),
     };
     if claimed == from { Ok(()) } else { Err(ServeError::Identity(claimed)) }
 }

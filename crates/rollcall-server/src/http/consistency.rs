@@ -17,6 +17,7 @@ use rollcall_api::query::Consistency;
 use rollcall_api::{Code, headers};
 use rollcall_catalog::Catalog;
 use rollcall_raft as raft;
+use rollcall_raft::planted::{Bug, is_planted};
 use rollcall_types::Revision;
 use tokio::time::Instant;
 
@@ -54,6 +55,8 @@ impl View {
         if let Some(revision) = min_revision {
             reach(app, Revision::new(revision), deadline).await?;
         }
+        // Before the catalogue is taken: what is true of the one of now is true of the one that is taken next.
+        let fresh_at = app.consensus.fresh_at();
         let mut catalog = app.consensus.catalog();
         if let Some(revision) = at {
             catalog = at_revision(app, &catalog, Revision::new(revision))?;
@@ -63,7 +66,7 @@ impl View {
         let (consistency, staleness_ms) = match consistency {
             _ if is_past => (Consistency::Stale, None),
             Consistency::Linearizable => (consistency, Some(0)),
-            Consistency::Leader | Consistency::Stale => (consistency, staleness_ms(app)),
+            Consistency::Leader | Consistency::Stale => (consistency, staleness_ms(app, fresh_at)),
         };
         Ok(Self { catalog, consistency, staleness_ms })
     }
@@ -90,6 +93,9 @@ impl View {
 /// # Errors
 /// `revision_unavailable` when it has not until `deadline`: the node is behind, or no node has got there at all.
 pub(crate) async fn reach(app: &App, revision: Revision, deadline: Instant) -> Result<()> {
+    if is_planted(Bug::IgnoredMinRevision) {
+        return Ok(());
+    }
     match app.consensus.wait_for(revision, deadline).await {
         Ok(_) => Ok(()),
         Err(raft::Error::Timeout { .. }) => {
@@ -101,14 +107,11 @@ pub(crate) async fn reach(app: &App, revision: Revision, deadline: Instant) -> R
     }
 }
 
-/// How old the catalogue here may be: what it shows is at most older by a replication round, unless the leader itself was
-/// cut off. `None` when it has heard of no leader, or is still catching up.
-fn staleness_ms(app: &App) -> Option<u64> {
-    // A node that is still catching up has heard the leader, and yet shows a catalogue of any age.
-    app.consensus
-        .staleness()
-        .filter(|_| app.consensus.is_caught_up())
-        .map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+/// How old a catalogue may be that is known to hold whatever was acknowledged before `fresh_at`, in whole milliseconds that
+/// are not fewer than there were. `None` when no such time is known, or the node is still catching up.
+fn staleness_ms(app: &App, fresh_at: Option<Instant>) -> Option<u64> {
+    let age = fresh_at.filter(|_| app.consensus.is_caught_up())?.elapsed();
+    Some(u64::try_from(age.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }
 
 /// The catalogue at exactly `revision`.

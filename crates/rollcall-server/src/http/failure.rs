@@ -94,7 +94,7 @@ impl From<Refusal> for Failure {
             Refusal::InstanceNotFound => Code::InstanceNotFound,
             Refusal::ServiceNotEmpty { .. } => Code::ServiceNotEmpty,
             Refusal::SchemaChanged => Code::SchemaChanged,
-            Refusal::LimitReached { .. } => Code::LimitReached,
+            Refusal::LimitReached { .. } | Refusal::TooManyTransitions { .. } => Code::LimitReached,
             Refusal::IdempotencyConflict => Code::IdempotencyConflict,
             Refusal::AnswerForgotten => Code::AnswerForgotten,
             Refusal::SessionExpired => Code::SessionExpired,

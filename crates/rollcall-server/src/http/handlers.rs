@@ -2,10 +2,14 @@
 
 pub(crate) mod cluster;
 pub(crate) mod configs;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;
 pub(crate) mod kv;
+pub(crate) mod leases;
+pub(crate) mod lifecycle;
 pub(crate) mod members;
 pub(crate) mod node;
 pub(crate) mod services;
+pub(crate) mod summary;
 pub(crate) mod watches;

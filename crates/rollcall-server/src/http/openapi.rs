@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 
 use utoipa::OpenApi;
 
-use super::handlers::{cluster, configs, history, instances, kv, members, node, services, watches};
+use super::handlers::{
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, services, summary, watches,
+};
 
 /// Collects the handlers. A test holds this list against the routes.
 #[derive(OpenApi)]
@@ -26,7 +28,16 @@ use super::handlers::{cluster, configs, history, instances, kv, members, node, s
         instances::register,
         instances::patch,
         instances::deregister,
+        lifecycle::drain,
+        lifecycle::undrain,
+        lifecycle::quarantine,
+        lifecycle::release,
         instances::list_by_capability,
+        leases::renew,
+        leases::renew_many,
+        health::read,
+        summary::overview,
+        summary::of_service,
         kv::read,
         kv::put,
         kv::delete,
@@ -52,6 +63,7 @@ use super::handlers::{cluster, configs, history, instances, kv, members, node, s
         rollcall_api::Definition,
         rollcall_api::query::Consistency,
         rollcall_api::query::HealthFilter,
+        rollcall_api::query::HealthSource,
     ))
 )]
 struct Api;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use hyper::body::Incoming;
 use metrics::{counter, histogram};
 use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
@@ -18,7 +18,9 @@ use tracing::{debug, error};
 use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
-use super::handlers::{cluster, configs, history, instances, kv, members, node, services, watches};
+use super::handlers::{
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, services, summary, watches,
+};
 use crate::app::Shared;
 
 /// What a client of a starting node is told to wait.
@@ -37,7 +39,16 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
             paths::INSTANCE,
             get(instances::read).put(instances::register).patch(instances::patch).delete(instances::deregister),
         ),
+        (paths::LEASE, put(leases::renew)),
+        (paths::RENEW_LEASES, post(leases::renew_many)),
+        (paths::INSTANCE_HEALTH, get(health::read)),
+        (paths::DRAIN, post(lifecycle::drain)),
+        (paths::UNDRAIN, post(lifecycle::undrain)),
+        (paths::QUARANTINE, post(lifecycle::quarantine)),
+        (paths::RELEASE, post(lifecycle::release)),
         (paths::CAPABILITY_INSTANCES, get(instances::list_by_capability)),
+        (paths::HEALTH, get(summary::overview)),
+        (paths::SERVICE_HEALTH, get(summary::of_service)),
         (paths::KEY, get(kv::read).put(kv::put).delete(kv::delete)),
         (paths::WATCH, get(watches::watch)),
         (paths::HISTORY, get(history::list)),

@@ -1,50 +1,103 @@
 //! Events as the bytes that watchers get.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use rollcall_api::{Change as ChangeFrame, InstanceRef, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, WatchEvent};
+use rollcall_api::{
+    Change as ChangeFrame, InstanceRef, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, StateChange, StateChanges,
+    WatchEvent,
+};
 use rollcall_catalog::{Catalog, Change, Event};
 use rollcall_types::{InstanceId, Revision, ServiceKey};
 
 use super::Topics;
-use crate::http::wire_instance;
+use crate::health::answer::journaled;
 
-/// One event, rendered once for everybody.
-#[derive(Debug, Clone)]
+/// One event, as its watchers get it.
+#[derive(Debug)]
 pub(crate) struct Frame {
-    revision: Revision,
-    service: ServiceKey,
-    bytes: Bytes,
+    event: Arc<Event>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// About one service: rendered once for everybody.
+    One(ServiceKey, Bytes),
+    /// Transitions, of instances of these services. Those who watch one of them, or all of them, share what was rendered when
+    /// the first of them asked; who watches some gets a rendering of its own.
+    States { services: BTreeMap<ServiceKey, OnceLock<Bytes>>, whole: OnceLock<Bytes> },
 }
 
 impl Frame {
     /// The frame of an event; `None` for events that belong to no service.
-    pub(crate) fn of(event: &Event) -> Option<Self> {
-        let frame = watch_event(event)?;
-        let service = ServiceKey::from(event.change.service()?);
-        Some(Self { revision: event.revision, service, bytes: render(&frame) })
+    pub(crate) fn of(catalog: &Catalog, event: &Arc<Event>) -> Option<Self> {
+        let content = match &event.change {
+            Change::StatusesChanged { transitions } => {
+                let services = transitions.iter().map(|it| (ServiceKey::from(&it.service), OnceLock::new()));
+                Content::States { services: services.collect(), whole: OnceLock::new() }
+            }
+            change => {
+                let service = ServiceKey::from(change.service()?);
+                Content::One(service, event_bytes(catalog, event, &Topics::All)?)
+            }
+        };
+        Some(Self { event: event.clone(), content })
     }
 
     pub(crate) fn revision(&self) -> Revision {
-        self.revision
+        self.event.revision
     }
 
-    pub(crate) fn service(&self) -> &ServiceKey {
-        &self.service
+    /// How many changes it tells, at most.
+    pub(crate) fn changes(&self) -> usize {
+        self.event.change.count()
     }
 
-    pub(crate) fn bytes(&self) -> Bytes {
-        self.bytes.clone()
+    /// The services it is about.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        let (one, many) = match &self.content {
+            Content::One(service, _) => (Some(service), None),
+            Content::States { services, .. } => (None, Some(services.keys())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// What a watcher of `topics` is told; `None` when it is about none of them.
+    pub(crate) fn bytes(&self, topics: &Topics) -> Option<Bytes> {
+        let render_for = |topics: &Topics| render(&WatchEvent::State(state_changes(&self.event, topics)));
+        match &self.content {
+            Content::One(service, bytes) => topics.contains(service).then(|| bytes.clone()),
+            Content::States { services, whole } => {
+                let mut wanted = services.iter().filter(|(service, _)| topics.contains(service));
+                let (service, bytes) = wanted.next()?;
+                Some(match wanted.count() + 1 {
+                    all if all == services.len() => whole.get_or_init(|| render_for(&Topics::All)).clone(),
+                    1 => bytes.get_or_init(|| render_for(&Topics::one(service))).clone(),
+                    _ => render_for(topics),
+                })
+            }
+        }
     }
 }
 
-/// An event in wire shape; `None` for events that belong to no service.
-pub(crate) fn watch_event(event: &Event) -> Option<WatchEvent<InstanceRef<'_>>> {
+/// An event in wire shape, as far as it is about `topics`; `None` when it is not. An instance has the state that the journal of
+/// `catalog` has for it: the same for everybody who gets the frame, and maybe a later one than that of the event.
+pub(crate) fn watch_event<'e>(
+    catalog: &Catalog,
+    event: &'e Event,
+    topics: &Topics,
+) -> Option<WatchEvent<InstanceRef<'e>>> {
+    if let Change::StatusesChanged { .. } = &event.change {
+        return Some(state_changes(event, topics)).filter(|changes| !changes.items.is_empty()).map(WatchEvent::State);
+    }
+    let service = event.change.service().filter(|service| topics.contains(&ServiceKey::from(*service)))?;
     let mut change = ChangeFrame {
         revision: event.revision.get(),
         at: event.at.into(),
-        service: event.change.service()?.to_string(),
+        service: service.to_string(),
         instance: None,
         id: event.change.instance_id().map(ToString::to_string),
         version: None,
@@ -53,7 +106,7 @@ pub(crate) fn watch_event(event: &Event) -> Option<WatchEvent<InstanceRef<'_>>> 
     };
     Some(match &event.change {
         Change::InstancePut { instance, .. } | Change::LifecycleSet { instance } => {
-            change.instance = Some(wire_instance(instance));
+            change.instance = Some(journaled(catalog, instance));
             WatchEvent::Put(change)
         }
         Change::InstanceRemoved { .. } | Change::ServiceRemoved { .. } => WatchEvent::Delete(change),
@@ -62,8 +115,26 @@ pub(crate) fn watch_event(event: &Event) -> Option<WatchEvent<InstanceRef<'_>>> 
             change.version = Some(config.version);
             WatchEvent::Config(change)
         }
-        Change::KvPut { .. } | Change::KvRemoved { .. } => return None,
+        Change::KvPut { .. } | Change::KvRemoved { .. } | Change::StatusesChanged { .. } => return None,
     })
+}
+
+/// The transitions of instances of `topics`.
+fn state_changes(event: &Event, topics: &Topics) -> StateChanges {
+    let transitions = match &event.change {
+        Change::StatusesChanged { transitions } => &transitions[..],
+        _ => &[],
+    };
+    let wanted = transitions.iter().filter(|transition| topics.contains(&ServiceKey::from(&transition.service)));
+    let items = wanted.map(|transition| StateChange {
+        service: transition.service.to_string(),
+        id: transition.id.to_string(),
+        from: transition.from.into(),
+        state: transition.to.into(),
+        cause: transition.cause.as_str().to_owned(),
+        since: event.at.into(),
+    });
+    StateChanges { revision: event.revision.get(), at: event.at.into(), items: items.collect() }
 }
 
 /// Where a snapshot goes on: after this instance.
@@ -88,8 +159,13 @@ pub(crate) fn snapshot_part(
     let instances: Vec<_> = rest.by_ref().take(SNAPSHOT_ITEMS_MAX).collect();
     let next = rest.next().and(instances.last()).map(|last| (ServiceKey::from(&last.service), last.id.clone()));
     let revision = catalog.revision().get();
-    let items = instances.into_iter().map(wire_instance).collect();
+    let items = instances.into_iter().map(|instance| journaled(catalog, instance)).collect();
     (render(&WatchEvent::Snapshot(SnapshotPart { revision, items, part, last: next.is_none() })), next)
+}
+
+/// An event as its watchers of `topics` get it; `None` when it is about none of them.
+pub(crate) fn event_bytes(catalog: &Catalog, event: &Event, topics: &Topics) -> Option<Bytes> {
+    watch_event(catalog, event, topics).map(|frame| render(&frame))
 }
 
 /// Says how far a stream is.

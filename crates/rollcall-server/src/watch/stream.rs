@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rollcall_catalog::{Catalog, Compacted};
 use rollcall_raft::Consensus;
-use rollcall_types::{Revision, ServiceKey};
+use rollcall_types::Revision;
 use tokio::time::Instant;
 
-use super::frame::{Position, bookmark, snapshot_part};
+use super::frame::{Position, bookmark, event_bytes, snapshot_part};
 use super::hub::{Permit, Subscription};
 use super::{Frame, Hub, Topics};
 
@@ -17,6 +17,8 @@ use super::{Frame, Hub, Topics};
 const BOOKMARK_INTERVAL: Duration = Duration::from_secs(10);
 /// Frames joined into one chunk at most.
 const CHUNK_FRAMES_MAX: usize = 64;
+/// No frame is joined to a chunk that has so many bytes. A frame of transitions can have more alone.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 /// Where a watch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,19 +115,19 @@ impl Watch {
 
     /// Joins `first` and the frames that wait behind it, leaving out what was sent from the ring.
     fn chunk(&mut self, first: Arc<Frame>) -> Option<Bytes> {
-        let mut frames = Vec::new();
+        let mut chunk = Chunk::default();
         let mut next = Some(first);
         while let Some(frame) = next {
             if frame.revision() > self.cursor {
                 self.cursor = frame.revision();
-                frames.push(frame.bytes());
+                chunk.extend(frame.bytes(&self.topics));
             }
             next = match &mut self.source {
-                Source::Live(live) if frames.len() < CHUNK_FRAMES_MAX => live.ready(),
+                Source::Live(live) if !chunk.is_full() => live.ready(),
                 _ => None,
             };
         }
-        join(frames)
+        chunk.join()
     }
 
     /// Sends the next events of the ring; with the last of them the hub takes over.
@@ -134,7 +136,7 @@ impl Watch {
     fn read_ring(&mut self) -> Result<Option<Bytes>, Compacted> {
         let live = self.hub.subscribe(self.topics.clone());
         let catalog = self.consensus.catalog();
-        let (frames, last) = ring_frames(&catalog, self.cursor, &self.topics)?;
+        let (chunk, last) = ring_chunk(&catalog, self.cursor, &self.topics)?;
         match last {
             Some(last) => self.cursor = last,
             None => {
@@ -142,7 +144,7 @@ impl Watch {
                 self.source = Source::Live(live);
             }
         }
-        Ok(join(frames.iter().map(Frame::bytes).collect()))
+        Ok(chunk.join())
     }
 
     /// Says how far the stream is, so that a cursor moves on even while nothing about its topics changes.
@@ -165,32 +167,87 @@ impl Watch {
     }
 }
 
-/// The chunks as one; shared bytes stay shared when there is only one.
-fn join(mut chunks: Vec<Bytes>) -> Option<Bytes> {
-    if chunks.len() <= 1 {
-        return chunks.pop();
-    }
-    let mut joined = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    chunks.iter().for_each(|chunk| joined.extend_from_slice(chunk));
-    Some(joined.freeze())
+/// Frames that go out together.
+#[derive(Default)]
+struct Chunk {
+    frames: Vec<Bytes>,
+    bytes: usize,
 }
 
-/// At most [`CHUNK_FRAMES_MAX`] frames about `topics` after `cursor`, and the revision of the last of them when there may
-/// be more.
-fn ring_frames(
-    catalog: &Catalog,
-    cursor: Revision,
-    topics: &Topics,
-) -> Result<(Vec<Frame>, Option<Revision>), Compacted> {
-    let events = catalog.events().after(cursor).ok_or(Compacted { compacted: catalog.events().compacted() })?;
-    let mut frames = Vec::new();
-    for event in events {
-        if event.change.service().is_some_and(|service| topics.contains(&ServiceKey::from(service))) {
-            frames.extend(Frame::of(event));
+impl Chunk {
+    fn extend(&mut self, frame: Option<Bytes>) {
+        self.bytes += frame.as_ref().map_or(0, Bytes::len);
+        self.frames.extend(frame);
+    }
+
+    fn is_full(&self) -> bool {
+        self.frames.len() >= CHUNK_FRAMES_MAX || self.bytes >= CHUNK_BYTES_MAX
+    }
+
+    /// The frames as one; shared bytes stay shared when there is only one.
+    fn join(mut self) -> Option<Bytes> {
+        if self.frames.len() <= 1 {
+            return self.frames.pop();
         }
-        if frames.len() == CHUNK_FRAMES_MAX {
-            return Ok((frames, Some(event.revision)));
+        let mut joined = BytesMut::with_capacity(self.bytes);
+        self.frames.iter().for_each(|frame| joined.extend_from_slice(frame));
+        Some(joined.freeze())
+    }
+}
+
+/// The first frames about `topics` after `cursor`, and the revision of the last of them when there may be more.
+fn ring_chunk(catalog: &Catalog, cursor: Revision, topics: &Topics) -> Result<(Chunk, Option<Revision>), Compacted> {
+    let events = catalog.events().after(cursor).ok_or(Compacted { compacted: catalog.events().compacted() })?;
+    let mut chunk = Chunk::default();
+    for event in events {
+        chunk.extend(event_bytes(catalog, event, topics));
+        if chunk.is_full() {
+            return Ok((chunk, Some(event.revision)));
         }
     }
-    Ok((frames, None))
+    Ok((chunk, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use rollcall_types::Status;
+
+    use super::*;
+    use crate::watch::story::{Story, service};
+
+    /// The ids of the frames that a watcher of `topics` reads from the ring after `cursor`, chunk by chunk.
+    fn read(story: &Story, mut cursor: Revision, topics: &Topics) -> Vec<u64> {
+        let mut ids = Vec::new();
+        loop {
+            let (chunk, last) = ring_chunk(story.catalog(), cursor, topics).unwrap();
+            let bytes = chunk.join().unwrap_or_default();
+            let lines = std::str::from_utf8(&bytes).unwrap().lines();
+            ids.extend(lines.filter_map(|line| line.strip_prefix("id: ")).map(|id| id.parse::<u64>().unwrap()));
+            let Some(last) = last else { return ids };
+            assert_eq!(ids.last(), Some(&last.get()), "a chunk ends with the event that the cursor stands at");
+            cursor = last;
+        }
+    }
+
+    #[test]
+    fn a_watcher_that_comes_back_gets_each_frame_of_transitions_once() {
+        let mut story = Story::default();
+        let ids: Vec<String> = (0..3_000).map(|number| format!("an-instance-with-a-name-{number}")).collect();
+        ids.iter().for_each(|id| story.register("web", id));
+        story.register("api", "1");
+        let start = story.catalog().revision();
+        for status in [Status::Starting, Status::Passing, Status::Critical] {
+            // Each frame is longer than a chunk needs to be.
+            story.record(&ids.iter().map(|id| ("web", id.as_str(), status)).collect::<Vec<_>>());
+            story.record(&[("api", "1", status)]);
+        }
+        let after = |step: u64| Revision::new(start.get() + step);
+        let (all, api) = (Topics::All, Topics::of(&[service("api")]));
+        for step in 0..=6 {
+            let expected: Vec<u64> = (step + 1..=6).map(|step| after(step).get()).collect();
+            assert_eq!(read(&story, after(step), &all), expected);
+            let of_api: Vec<u64> = expected.iter().copied().filter(|id| (id - start.get()) % 2 == 0).collect();
+            assert_eq!(read(&story, after(step), &api), of_api);
+        }
+    }
 }

@@ -6,6 +6,7 @@ use rollcall_api::{HistoryRecord, List};
 
 use crate::commands::pages::read_all;
 use crate::failure::Failure;
+use crate::narrative::transition;
 use crate::server::ServerArgs;
 use crate::table::Table;
 
@@ -67,10 +68,18 @@ fn table(list: &List<HistoryRecord>) -> Table {
             record.instance.as_deref().into(),
             record.actor.as_str().into(),
             record.via.as_str().into(),
-            record.cause.as_deref().into(),
+            cause(record).into(),
         ]);
     }
     table
+}
+
+/// Why; of a transition also what it was.
+fn cause(record: &HistoryRecord) -> Option<String> {
+    match (record.from, record.state) {
+        (Some(from), Some(to)) => Some(transition(from, to, record.cause.as_deref().unwrap_or_default())),
+        _ => record.cause.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -83,15 +92,19 @@ mod tests {
     #[test]
     fn history_is_a_table() {
         let list: List<HistoryRecord> = serde_json::from_value(json!({
-            "items": [{ "revision": 9, "at": "2026-11-21T03:59:10.250Z", "actor": "alice", "via": "node-2",
+            "items": [{ "revision": 10, "at": "2026-11-21T03:59:11.000Z", "actor": "rollcall", "via": "node-1",
+                        "service": "web", "instance": "web-1", "action": "state", "cause": "confirmed",
+                        "from": "passing", "state": "critical" },
+                      { "revision": 9, "at": "2026-11-21T03:59:10.250Z", "actor": "alice", "via": "node-2",
                         "service": "web", "instance": null, "action": "defined", "cause": null }],
-            "revision": 9, "next_cursor": null
+            "revision": 10, "next_cursor": null
         }))
         .unwrap();
         assert_eq!(
             table(&list).render(Paint::plain()),
-            "REVISION  AT                        ACTION   SERVICE  INSTANCE  ACTOR  VIA     CAUSE\n       \
-             9  2026-11-21T03:59:10.250Z  defined  web      -         alice  node-2  -\n"
+            "REVISION  AT                        ACTION   SERVICE  INSTANCE  ACTOR     VIA     CAUSE\n      \
+             10  2026-11-21T03:59:11.000Z  state    web      web-1     rollcall  node-1  passing → critical, confirmed\n       \
+             9  2026-11-21T03:59:10.250Z  defined  web      -         alice     node-2  -\n"
         );
     }
 }

@@ -2,14 +2,14 @@
 
 use clap::Args;
 use rollcall_api::query::{HealthFilter, InstancesQuery};
-use rollcall_api::{Instance, LifecycleState, List, State};
+use rollcall_api::{Instance, List, Timestamp};
 
 use crate::commands::pages::read_all;
 use crate::failure::Failure;
 use crate::narrative::address;
 use crate::server::{Freshness, ServerArgs};
-use crate::table::{Cell, Table};
-use crate::terminal::Tone;
+use crate::states::{age, now, score_cell, state_cell, trend_cell};
+use crate::table::Table;
 
 /// Arguments of `rollcall instances`.
 #[derive(Debug, Args)]
@@ -70,17 +70,21 @@ pub(crate) async fn run(args: InstancesArgs) -> Result<(), Failure> {
             (service, None) => session.client.instances(service.as_deref().unwrap_or_default(), &query).await,
         }
     });
-    session.answer(&list.await?, table)
+    session.answer(&list.await?, |list| table(list, now()))
 }
 
-fn table(list: &List<Instance>) -> Table {
-    let mut table = Table::new(["SERVICE", "ID", "STATE", "ADDRESS", "ZONE", "VERSION", "WEIGHT", "TAGS", "REVISION"])
-        .numeric(&["WEIGHT", "REVISION"]);
+fn table(list: &List<Instance>, now: Timestamp) -> Table {
+    let heads =
+        ["SERVICE", "ID", "STATE", "FOR", "SCORE", "TREND", "ADDRESS", "ZONE", "VERSION", "WEIGHT", "TAGS", "REVISION"];
+    let mut table = Table::new(heads).numeric(&["FOR", "SCORE", "WEIGHT", "REVISION"]);
     for instance in &list.items {
         table.row([
             instance.service.as_str().into(),
             instance.id.as_str().into(),
-            state(instance),
+            state_cell(instance),
+            age(instance.since, now).into(),
+            score_cell(instance.score),
+            trend_cell(instance),
             address(instance).into(),
             instance.zone.as_deref().into(),
             instance.version.as_deref().into(),
@@ -90,22 +94,6 @@ fn table(list: &List<Instance>) -> Table {
         ]);
     }
     table
-}
-
-/// The state, and what an operator decided when that matters.
-fn state(instance: &Instance) -> Cell {
-    let (tone, word) = match instance.state {
-        State::Starting => (Tone::Plain, "starting"),
-        State::Passing => (Tone::Good, "passing"),
-        State::Warning => (Tone::Warn, "warning"),
-        State::Critical => (Tone::Bad, "critical"),
-        State::Unknown => (Tone::Dim, "unknown"),
-    };
-    match instance.lifecycle {
-        LifecycleState::Active => Cell::toned(tone, word),
-        LifecycleState::Draining { .. } => Cell::toned(Tone::Warn, format!("{word},draining")),
-        LifecycleState::Quarantined { .. } => Cell::toned(Tone::Warn, format!("{word},quarantined")),
-    }
 }
 
 #[cfg(test)]
@@ -121,8 +109,9 @@ mod tests {
             json!({
                 "service": "web", "id": id, "endpoints": [{ "name": "http", "protocol": "http", "host": host, "port": 8080 }],
                 "zone": "a", "region": null, "version": null, "tags": ["api", "v2"], "metadata": {}, "weight": 10,
-                "lease": null, "checks": [], "deregister_after_ms": null, "lifecycle": lifecycle, "state": "unknown",
-                "since": "2026-11-21T03:59:10.250Z", "cause": "no evidence yet", "registered_at": "2026-11-21T03:59:10.250Z",
+                "lease": null, "checks": [], "deregister_after_ms": null, "lifecycle": lifecycle, "state": "passing",
+                "since": "2026-11-21T03:59:10.250Z", "cause": "observed", "score": 0.968, "trend": "degrading",
+                "forecast": { "time_to_failure_ms": 120_000 }, "overlays": [], "looking": 2, "failing": 0, "registered_at": "2026-11-21T03:59:10.250Z",
                 "modified_at": "2026-11-21T03:59:10.250Z", "registered_by": "alice", "created_revision": 1, "revision": 1
             })
         };
@@ -135,10 +124,10 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            table(&list).render(Paint::plain()),
-            "SERVICE  ID               STATE             ADDRESS             ZONE  VERSION  WEIGHT  TAGS    REVISION\n\
-             web      web-1            unknown           http=10.0.0.7:8080  a     -            10  api,v2         1\n\
-             web      10.0.0.8:80/a#b  unknown,draining  http=[::1]:8080     a     -            10  api,v2         1\n"
+            table(&list, Timestamp::parse("2026-11-21T04:03:22.250Z").unwrap()).render(Paint::plain()),
+            "SERVICE  ID               STATE               FOR  SCORE  TREND                 ADDRESS             ZONE  VERSION  WEIGHT  TAGS    REVISION\n\
+             web      web-1            passing           4m12s   0.97  degrading, within 2m  http=10.0.0.7:8080  a     -            10  api,v2         1\n\
+             web      10.0.0.8:80/a#b  passing,draining  4m12s   0.97  degrading, within 2m  http=[::1]:8080     a     -            10  api,v2         1\n"
         );
     }
 }

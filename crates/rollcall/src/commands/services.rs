@@ -1,12 +1,17 @@
 //! `rollcall services`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use rollcall_api::query::ServicesQuery;
-use rollcall_api::{List, Service};
+use rollcall_api::{List, Service, ServiceHealth};
+use serde::Serialize;
 
+use crate::commands::health::whole_report;
 use crate::commands::pages::read_all;
 use crate::failure::Failure;
 use crate::server::{Freshness, ServerArgs};
+use crate::states::states_cell;
 use crate::table::Table;
 
 /// Arguments of `rollcall services`.
@@ -50,18 +55,39 @@ pub(crate) async fn run(args: ServicesArgs) -> Result<(), Failure> {
         };
         session.client.services(&query).await
     });
-    session.answer(&list.await?, table)
+    let list = list.await?;
+    let health = whole_report(&session, args.consistency).await?;
+    session.answer(&joined(list, health.items), table)
 }
 
-fn table(list: &List<Service>) -> Table {
-    let mut table = Table::new(["NAME", "INSTANCES", "VERSION", "CAPABILITIES", "OWNER", "REVISION"])
+/// A service and its health; `None` when it came or went between the two answers.
+#[derive(Debug, Serialize)]
+struct Row {
+    #[serde(flatten)]
+    service: Service,
+    health: Option<ServiceHealth>,
+}
+
+fn joined(list: List<Service>, health: Vec<ServiceHealth>) -> List<Row> {
+    let mut health: BTreeMap<String, ServiceHealth> =
+        health.into_iter().map(|health| (health.service.clone(), health)).collect();
+    let row = |service: Service| {
+        let health = health.remove(&service.name);
+        Row { service, health }
+    };
+    List { items: list.items.into_iter().map(row).collect(), revision: list.revision, next_cursor: list.next_cursor }
+}
+
+fn table(list: &List<Row>) -> Table {
+    let mut table = Table::new(["NAME", "INSTANCES", "STATES", "VERSION", "CAPABILITIES", "OWNER", "REVISION"])
         .numeric(&["INSTANCES", "REVISION"]);
-    for service in &list.items {
+    for Row { service, health } in &list.items {
         let definition = service.definition.as_ref();
         let capabilities = definition.map(|definition| definition.capabilities.join(","));
         table.row([
             service.name.as_str().into(),
             service.instance_count.into(),
+            health.as_ref().map_or_else(|| None::<&str>.into(), |health| states_cell(&health.states)),
             definition.and_then(|definition| definition.version.as_deref()).into(),
             capabilities.filter(|text| !text.is_empty()).into(),
             definition.and_then(|definition| definition.owner.as_deref()).into(),
@@ -87,10 +113,13 @@ mod tests {
             "revision": 120, "next_cursor": null
         }))
         .unwrap();
+        let states = json!({ "passing": 10, "warning": 1, "critical": 1 });
+        let health =
+            json!({ "service": "web", "status": "critical", "instances": 12, "healthy": 11, "states": states });
         assert_eq!(
-            table(&list).render(Paint::plain()),
-            "NAME  INSTANCES  VERSION  CAPABILITIES  OWNER  REVISION\n\
-             web          12  -        -             -           120\n"
+            table(&joined(list, vec![serde_json::from_value(health).unwrap()])).render(Paint::plain()),
+            "NAME  INSTANCES  STATES                             VERSION  CAPABILITIES  OWNER  REVISION\n\
+             web          12  1 critical, 1 warning, 10 passing  -        -             -           120\n"
         );
     }
 
@@ -100,9 +129,9 @@ mod tests {
             "instance_count":0,"config_version":1,"created_revision":3,"revision":4}],"revision":4,"next_cursor":null}"#;
         let list: List<Service> = serde_json::from_str(service).unwrap();
         assert_eq!(
-            table(&list).render(Paint::plain()),
-            "NAME  INSTANCES  VERSION  CAPABILITIES  OWNER  REVISION\n\
-             web           0  2.0      a,b           me            4\n"
+            table(&joined(list, Vec::new())).render(Paint::plain()),
+            "NAME  INSTANCES  STATES  VERSION  CAPABILITIES  OWNER  REVISION\n\
+             web           0  -       2.0      a,b           me            4\n"
         );
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct DemoInstance {
     pub(crate) kind: Kind,
     /// Where its process listens on loopback.
     pub(crate) port: u16,
+    /// Whether it falls ill, to show what health is good for.
+    pub(crate) degrades: bool,
     /// What is registered.
     pub(crate) registration: Registration,
 }
@@ -51,6 +53,8 @@ struct File {
 struct FileService {
     name: String,
     kind: Kind,
+    /// Id of the instance that falls ill.
+    degrades: Option<String>,
     definition: Value,
     config: Option<Value>,
     instances: BTreeMap<String, Value>,
@@ -68,13 +72,21 @@ pub(crate) fn load(port_base: u16) -> Result<Vec<DemoService>, String> {
 fn read_service(service: FileService, port_base: u16) -> Result<DemoService, String> {
     let definition = decode::from_value(service.definition).map_err(|error| format!("{}: {error}", service.name))?;
     let instances = service.instances.into_iter().map(|(id, registration)| {
-        read_instance(&id, service.kind, registration, port_base).map_err(|problem| format!("{id}: {problem}"))
+        let degrades = service.degrades.as_ref() == Some(&id);
+        read_instance(&id, service.kind, degrades, registration, port_base)
+            .map_err(|problem| format!("{id}: {problem}"))
     });
     let instances = instances.collect::<Result<_, _>>()?;
     Ok(DemoService { name: service.name, definition, config: service.config, instances })
 }
 
-fn read_instance(id: &str, kind: Kind, mut registration: Value, port_base: u16) -> Result<DemoInstance, String> {
+fn read_instance(
+    id: &str,
+    kind: Kind,
+    degrades: bool,
+    mut registration: Value,
+    port_base: u16,
+) -> Result<DemoInstance, String> {
     let written = registration.pointer("/endpoints/0/port").and_then(Value::as_u64).ok_or("no port")?;
     let port = u16::try_from(written)
         .ok()
@@ -82,7 +94,7 @@ fn read_instance(id: &str, kind: Kind, mut registration: Value, port_base: u16) 
         .ok_or_else(|| format!("port {written} cannot be moved to count from {port_base}"))?;
     move_port(&mut registration, written, port);
     let registration = decode::from_value(registration).map_err(|error| error.to_string())?;
-    Ok(DemoInstance { id: id.to_owned(), kind, port, registration })
+    Ok(DemoInstance { id: id.to_owned(), kind, port, degrades, registration })
 }
 
 /// Writes `port` wherever the registration says `written`: as a number in endpoints, within the URLs of checks.
@@ -133,6 +145,13 @@ mod tests {
                 ("orchestrator_agent", 1)
             ]
         );
+    }
+
+    #[test]
+    fn one_instance_of_several_falls_ill() {
+        let catalogue = load(PORT_BASE).unwrap();
+        let ill: Vec<_> = catalogue.iter().flat_map(|service| &service.instances).filter(|it| it.degrades).collect();
+        assert_eq!(ill.iter().map(|instance| instance.id.as_str()).collect::<Vec<_>>(), ["web-scraper-3"]);
     }
 
     #[test]

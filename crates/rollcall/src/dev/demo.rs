@@ -44,9 +44,13 @@ impl Demo {
         Ok(Self { services })
     }
 
-    /// Whether there is nothing to demonstrate.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.services.is_empty()
+    /// Service and instance that fall ill, with the port of the instance.
+    pub(crate) fn degrading<'a>(&'a self) -> Option<(&'a str, &'a str, u16)> {
+        let named = |service: &'a DemoService| {
+            let instance = service.instances.iter().find(|instance| instance.degrades)?;
+            Some((service.name.as_str(), instance.id.as_str(), instance.port))
+        };
+        self.services.iter().find_map(named)
     }
 
     /// Every instance id with the port it needs.
@@ -69,7 +73,7 @@ impl Demo {
         let instances = self.services.iter().flat_map(|service| &service.instances);
         instances
             .map(|instance| {
-                let arguments: Vec<OsString> = vec![
+                let mut arguments: Vec<OsString> = vec![
                     "demo-service".into(),
                     "--kind".into(),
                     instance.kind.as_str().into(),
@@ -80,6 +84,9 @@ impl Demo {
                     "--server".into(),
                     servers.clone().into(),
                 ];
+                if instance.degrades {
+                    arguments.push("--degrade".into());
+                }
                 children
                     .start(instance.id.clone(), program, &arguments, &plan.folder.join("demo.log"))
                     .map_err(|error| Failure::failed(format!("cannot start {}", instance.id)).because(&error))?;

@@ -12,6 +12,9 @@ use crate::terminal::shell_word;
 pub(crate) const NODES_MAX: u16 = 9;
 /// From the base port to the ports of the demo services.
 const DEMO_OFFSET: u16 = 100;
+/// Time that one point of a trend covers. Trends of 60 points are then seen, and looked ahead, within a minute: so a demo service
+/// is predicted to fail soon after it begins to degrade. Not shorter, since it is probed once a second.
+const FORECAST_BUCKET: &str = "1s";
 /// Zones to spread nodes over, as the demo services are.
 const ZONES: [&str; 3] = ["a", "b", "c"];
 
@@ -108,6 +111,7 @@ impl Plan {
         put("--zone", node.zone.into());
         put("--secret-file", self.secret_file().into());
         put("--gossip-key-file", self.gossip_key_file().into());
+        put("--forecast-bucket", FORECAST_BUCKET.into());
         put("--bootstrap-expect", self.nodes.len().to_string().into());
         if !others.is_empty() {
             put("--join", others.join(",").into());
@@ -173,7 +177,7 @@ mod tests {
             shell_line(Path::new("/usr/bin/rollcall"), &plan.node_arguments(&plan.nodes[1])),
             "/usr/bin/rollcall node --name node-2 --data-dir 'my dev/node-2' --http 127.0.0.1:7410 \
              --peer 127.0.0.1:7411 --gossip 127.0.0.1:7412 --zone b --secret-file 'my dev/secret' \
-             --gossip-key-file 'my dev/gossip-key' --bootstrap-expect 2 --join 127.0.0.1:7401"
+             --gossip-key-file 'my dev/gossip-key' --forecast-bucket 1s --bootstrap-expect 2 --join 127.0.0.1:7401"
         );
     }
 

@@ -1,10 +1,20 @@
 //! What a newcomer can try next, in lines to copy.
 
-use crate::dev::plan::Plan;
-use crate::terminal::Paint;
+use std::path::Path;
 
-/// The text, with the addresses and process ids of this cluster.
-pub(crate) fn text(plan: &Plan, pids: &[u32], is_empty: bool, paint: Paint) -> String {
+use crate::dev::plan::Plan;
+use crate::terminal::{Paint, shell_word};
+
+/// The text, with the addresses and process ids of this cluster. `degrading` is the service, the instance and the port of what
+/// falls ill in the demo; `None` of an empty catalogue. `program` is this executable.
+pub(crate) fn text(
+    plan: &Plan,
+    pids: &[u32],
+    degrading: Option<(&str, &str, u16)>,
+    program: &Path,
+    paint: Paint,
+) -> String {
+    let program = shell_word(&program.to_string_lossy());
     let url = |index: usize| plan.nodes[index % plan.nodes.len()].url();
     let name = |index: usize| &plan.nodes[index % plan.nodes.len()].name;
     let mut text = String::from("\n");
@@ -26,7 +36,18 @@ pub(crate) fn text(plan: &Plan, pids: &[u32], is_empty: bool, paint: Paint) -> S
         ),
     );
     tip(format!("Read it on {}", name(1)), &format!("curl {}/v1/services/web/instances", url(1)));
-    if !is_empty {
+    if let Some((service, id, port)) = degrading {
+        let client = |command: &str| format!("{program} {command} --server {}", plan.nodes[0].http);
+        tip(
+            format!("See {id} get worse, fail and recover within two minutes, and what each node sees of it"),
+            &format!("{}\n  {}", client("health"), client(&format!("health {service} {id}"))),
+        );
+        tip("The same over HTTP".to_owned(), &format!("curl {}/v1/services/{service}/health", url(1)));
+        tip("Let it happen once more".to_owned(), &format!("curl -X POST http://127.0.0.1:{port}/degrade"));
+        tip(
+            "Take it out of traffic, and back".to_owned(),
+            &format!("{}\n  {}", client(&format!("drain {service} {id}")), client(&format!("undrain {service} {id}"))),
+        );
         tip(
             "Ask who offers a capability".to_owned(),
             &format!("curl {}/v1/capabilities/web_scraping/instances", url(2)),
@@ -58,12 +79,15 @@ mod tests {
     #[test]
     fn the_tips_name_addresses_and_processes() {
         let plan = Plan::new(Path::new("d"), 3, 7400).unwrap();
-        let text = text(&plan, &[11, 12, 13], false, Paint::plain());
+        let text = text(&plan, &[11, 12, 13], Some(("scraper", "s-3", 7512)), Path::new("rollcall"), Paint::plain());
         for part in [
             "node-2  http://127.0.0.1:7410  pid 12  log d/node-2/node.log",
             "curl -X PUT http://127.0.0.1:7400/v1/services/web/instances/web-1",
             "curl http://127.0.0.1:7410/v1/services/web/instances",
             "curl -N http://127.0.0.1:7420/v1/watch",
+            "rollcall health scraper s-3 --server 127.0.0.1:7400",
+            "curl http://127.0.0.1:7410/v1/services/scraper/health",
+            "curl -X POST http://127.0.0.1:7512/degrade",
             "curl http://127.0.0.1:7530/work",
             "kill -9 11",
         ] {
@@ -74,6 +98,6 @@ mod tests {
     #[test]
     fn a_cluster_that_cannot_lose_a_node_is_not_told_to() {
         let plan = Plan::new(Path::new("d"), 1, 7400).unwrap();
-        assert!(!text(&plan, &[11], true, Paint::plain()).contains("kill"));
+        assert!(!text(&plan, &[11], None, Path::new("rollcall"), Paint::plain()).contains("kill"));
     }
 }

@@ -50,10 +50,38 @@ pub(crate) fn node_that_answers(status: &'static str, content_type: &'static str
     address
 }
 
-/// A client that goes away early is its own business.
-fn answer(mut stream: TcpStream, status: &str, content_type: &str, body: &str) {
+/// A node that answers each of these paths, and what begins with it, with JSON, the first that fits, until the test process
+/// ends. Returns its address.
+pub(crate) fn node_with(answers: Vec<(&'static str, String)>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            answer_with(stream, |request| {
+                let path = request.split(' ').nth(1).unwrap_or_default();
+                match answers.iter().find(|(known, _)| path.starts_with(known)) {
+                    Some((_, body)) => ("200 OK", "application/json", body.clone()),
+                    None => ("404 Not Found", "text/plain", String::new()),
+                }
+            });
+        }
+    });
+    address
+}
+
+fn answer(stream: TcpStream, status: &'static str, content_type: &'static str, body: &str) {
+    answer_with(stream, |_| (status, content_type, body.to_owned()));
+}
+
+/// A client that goes away early is its own business. `choose` gets the first line of the request.
+fn answer_with(mut stream: TcpStream, choose: impl Fn(&str) -> (&'static str, &'static str, String)) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut line, mut length) = (String::new(), 0);
+    let mut request = String::new();
+    if reader.read_line(&mut request).is_err() {
+        return;
+    }
+    let (status, content_type, body) = choose(&request);
     while reader.read_line(&mut line).is_ok_and(|count| count > 0) && !line.trim().is_empty() {
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();

@@ -78,6 +78,20 @@ impl Dev {
         }
     }
 
+    /// Waits until a node says that a service passes: it may hear of it later than the leader.
+    #[track_caller]
+    fn wait_until_healthy(&self, service: &str, node: u16) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let health = run(&format!("health {service} --server {}", self.node(node)));
+            if health.code == Some(0) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{:?} {} {}", health.code, health.stdout, health.stderr);
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
     fn wait(mut self) -> ExitStatus {
         self.process.wait().unwrap()
     }
@@ -121,6 +135,9 @@ fn a_development_cluster_starts_tells_stops_and_starts_again() {
     assert!(lines[0].starts_with("A new cluster of 3 node(s)"), "{}", lines[0]);
     let registered = lines.iter().filter(|line| line.contains("registered through")).count();
     assert_eq!(registered, 6, "{lines:#?}");
+
+    dev.read_until("✓ passing    orchestrator_agent/orchestrator-1");
+    dev.wait_until_healthy("web_scraper_agent", 2);
 
     let second = run(&format!("dev --base-port {base_port} --data-dir {}", folder.path().join("other").display()));
     assert_eq!(second.code, Some(1));

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::binary::{Ran, node_that_answers, rollcall, run};
+use crate::binary::{Ran, node_that_answers, node_with, rollcall, run};
 
 fn problem(code: &str, status: u16, detail: &str) -> String {
     json!({ "type": format!("urn:rollcall:problem:{code}"), "title": "A title", "status": status, "detail": detail, "code": code })
@@ -28,30 +28,72 @@ fn services() -> String {
     json!({ "items": [service], "revision": 9, "next_cursor": null }).to_string()
 }
 
+fn health(status: &str) -> String {
+    let service = json!({
+        "service": "web", "status": status, "instances": 2, "healthy": 1, "states": { "passing": 1, status: 1 }
+    });
+    json!({
+        "status": status, "services": { status: 1 }, "instances": { "passing": 1, status: 1 }, "healthy": 1,
+        "items": [service], "revision": 9, "next_cursor": null
+    })
+    .to_string()
+}
+
+/// The health of a service whose worst instance is in this state.
+fn service_health(status: &str) -> String {
+    json!({
+        "service": "web", "status": status, "instances": 2, "healthy": 1, "states": { "passing": 1, status: 1 }, "items": [],
+        "omitted": 0, "revision": 9
+    })
+    .to_string()
+}
+
+fn node_in(status: &str) -> std::net::SocketAddr {
+    node_with(vec![
+        ("/v1/services/web/health", service_health(status)),
+        ("/v1/services", services()),
+        ("/v1/health", health(status)),
+    ])
+}
+
 #[test]
 fn an_answer_is_a_table_without_colour_in_a_pipe() {
-    let node = node_that_answers("200 OK", "application/json", services());
+    let node = node_in("warning");
     let ran = run(&format!("services --server http://{node}"));
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(
         ran.stdout,
-        "NAME  INSTANCES  VERSION  CAPABILITIES  OWNER  REVISION\nweb           2  -        -             -             9\n"
+        "NAME  INSTANCES  STATES                VERSION  CAPABILITIES  OWNER  REVISION\n\
+         web           2  1 warning, 1 passing  -        -             -             9\n"
     );
 }
 
 #[test]
 fn colour_can_be_asked_for() {
-    let node = node_that_answers("200 OK", "application/json", services());
+    let node = node_in("critical");
     assert!(run(&format!("services --server {node} --color always")).stdout.contains("\u{1b}[1mNAME\u{1b}[0m"));
 }
 
 #[test]
 fn json_is_what_the_api_answers() {
-    let node = node_that_answers("200 OK", "application/json", services());
+    let node = node_in("critical");
     let ran = run(&format!("services --server {node} -o json"));
     let answer: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(answer["items"][0]["name"], "web");
     assert_eq!(answer["revision"], 9);
+    assert_eq!(answer["items"][0]["health"]["states"]["critical"], 1);
+}
+
+#[test]
+fn the_verdict_on_health_is_the_exit_code() {
+    for (status, code) in [("passing", 0), ("starting", 4), ("unknown", 4), ("warning", 4), ("critical", 5)] {
+        let node = node_in(status);
+        for line in ["health", "health web", "health web -o json"] {
+            let ran = run(&format!("{line} --server {node}"));
+            assert_eq!((ran.code, ran.stderr.as_str()), (Some(code), ""), "{line}, {status}");
+            assert!(ran.stdout.contains(status), "{line}: {}", ran.stdout);
+        }
+    }
 }
 
 #[test]
@@ -94,7 +136,7 @@ fn nobody_there_exits_3_and_says_how_to_start() {
 #[test]
 fn another_node_answers_for_one_that_is_gone() {
     let gone = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
-    let node = node_that_answers("200 OK", "application/json", services());
+    let node = node_in("critical");
     assert_eq!(run(&format!("services --server {gone},{node}")).code, Some(0));
 }
 
@@ -143,7 +185,7 @@ fn a_value_is_printed_byte_for_byte() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    let node = node_that_answers("200 OK", "application/json", services());
+    let node = node_in("critical");
     let mut child = rollcall()
         .args(["services", "--server", &node.to_string()])
         .stdout(Stdio::piped())

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::binary::run;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 29] = [
     "",
     "dev",
     "node",
@@ -16,6 +16,11 @@ const COMMANDS: [&str; 24] = [
     "deregister",
     "services",
     "instances",
+    "health",
+    "drain",
+    "undrain",
+    "quarantine",
+    "release",
     "watch",
     "history",
     "config get",

@@ -5,6 +5,7 @@ pub(crate) mod path {
     pub(crate) const PUT: &str = "/etcdserverpb.KV/Put";
     pub(crate) const RANGE: &str = "/etcdserverpb.KV/Range";
     pub(crate) const LEASE_GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
+    pub(crate) const LEASE_KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
     pub(crate) const WATCH: &str = "/etcdserverpb.Watch/Watch";
     pub(crate) const STATUS: &str = "/etcdserverpb.Maintenance/Status";
 }
@@ -52,6 +53,13 @@ pub(crate) struct LeaseGrantRequest {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct LeaseGrantResponse {
     #[prost(int64, tag = "2")]
+    pub(crate) id: i64,
+}
+
+/// Keeps a lease alive; one of many on a stream.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct LeaseKeepAliveRequest {
+    #[prost(int64, tag = "1")]
     pub(crate) id: i64,
 }
 

@@ -63,7 +63,7 @@ impl Channel {
     /// Opens a stream of answers. It ends when the value is dropped.
     pub(crate) async fn open_stream(&self, path: &str, request: &impl Message) -> Result<GrpcStream> {
         let (body, half) = self.begin(path, request, false).await?;
-        Ok(GrpcStream { body, _half: half, _channel: self.clone() })
+        Ok(GrpcStream { body, half, _channel: self.clone() })
     }
 
     async fn begin(&self, path: &str, request: &impl Message, last: bool) -> Result<(RecvStream, SendStream<Bytes>)> {
@@ -81,6 +81,20 @@ impl Channel {
         }
         Ok((answer.into_body(), half))
     }
+}
+
+/// Whole messages at the start of `raw`.
+pub(crate) fn frames_in(mut raw: &[u8]) -> usize {
+    let mut frames = 0;
+    while let Some((prefix, rest)) = raw.split_first_chunk::<PREFIX>() {
+        let [_, length @ ..] = *prefix;
+        let Some(next) = usize::try_from(u32::from_be_bytes(length)).ok().and_then(|length| rest.get(length..)) else {
+            break;
+        };
+        raw = next;
+        frames += 1;
+    }
+    frames
 }
 
 fn framed(message: &impl Message) -> Result<Bytes> {
@@ -103,17 +117,37 @@ fn check_status(path: &str, fields: Option<&HeaderMap>) -> Result<()> {
 /// Answers that keep coming.
 pub(crate) struct GrpcStream {
     body: RecvStream,
-    // Both are held only so that the connection and our side of the stream stay open.
-    _half: SendStream<Bytes>,
+    half: SendStream<Bytes>,
+    // Held only so that the connection stays open.
     _channel: Channel,
 }
 
 impl GrpcStream {
+    /// Sends messages in one go, without waiting for answers.
+    pub(crate) fn send_all<M: Message>(&mut self, messages: impl Iterator<Item = M>) -> Result<()> {
+        let mut frames = BytesMut::new();
+        for message in messages {
+            frames.extend_from_slice(&framed(&message)?);
+        }
+        Ok(self.half.send_data(frames.freeze(), false)?)
+    }
+
     /// Appends what arrives next to `raw`, with its framing.
     pub(crate) async fn read(&mut self, raw: &mut Vec<u8>) -> Result<()> {
         let piece = self.body.data().await.context("the server ended the stream")??;
         self.body.flow_control().release_capacity(piece.len())?;
         raw.extend_from_slice(&piece);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_messages_count() {
+        let raw = [0, 0, 0, 0, 2, 7, 7, 0, 0, 0, 0, 1, 7];
+        assert_eq!([frames_in(&raw), frames_in(&raw[..12]), frames_in(&raw[..6]), frames_in(&[])], [2, 1, 0, 0]);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Staircase,
     /// Ramp: an S whose middle is near the threshold.
     Logistic,
+    /// Ramp: grows evenly, and three times as fast from its middle on.
+    Kinked,
     /// Calm: noise alone.
     White,
     /// Calm: a wandering level that is drawn back, with a memory of about 10 min.
@@ -48,6 +50,8 @@ pub(crate) enum Kind {
     Exponential,
     /// Ramp: its logarithm grows with the square of time.
     Accelerating,
+    /// Ramp: its logarithm grows evenly, with a wave of 5 to 10 min on it of up to 20 % both ways.
+    Swaying,
     /// Fails from one bucket to the next: nothing announces it.
     Step,
     /// Calm: autoregressive noise with more memory than others have, 0.9.
@@ -62,18 +66,20 @@ pub(crate) enum Kind {
     HeavyTail,
     /// Calm: 200 to 2000 ms in one or two buckets, every 1 to 10 min.
     GcPauses,
+    /// Calm: a wave of 15 to 60 min whose peaks are 1.5 to 4 times its valleys.
+    Ripple,
 }
 
 /// Ramps by which parameters were chosen.
-pub(crate) const TRAINING_RAMPS: &[Kind] = &[Kind::Queue, Kind::Power, Kind::Staircase, Kind::Logistic];
+pub(crate) const TRAINING_RAMPS: &[Kind] = &[Kind::Queue, Kind::Power, Kind::Staircase, Kind::Logistic, Kind::Kinked];
 /// Calm kinds by which parameters were chosen.
 pub(crate) const TRAINING_CALM: &[Kind] =
     &[Kind::White, Kind::Wander, Kind::Plateau, Kind::Triangle, Kind::Bursts, Kind::WarmUp, Kind::Restarts];
 /// Ramps that no choice has seen.
-pub(crate) const TEST_RAMPS: &[Kind] = &[Kind::Linear, Kind::Exponential, Kind::Accelerating];
+pub(crate) const TEST_RAMPS: &[Kind] = &[Kind::Linear, Kind::Exponential, Kind::Accelerating, Kind::Swaying];
 /// Calm kinds that no choice has seen.
 pub(crate) const TEST_CALM: &[Kind] =
-    &[Kind::Calm, Kind::Sawtooth, Kind::Daily, Kind::LevelShift, Kind::HeavyTail, Kind::GcPauses];
+    &[Kind::Calm, Kind::Sawtooth, Kind::Daily, Kind::LevelShift, Kind::HeavyTail, Kind::GcPauses, Kind::Ripple];
 
 /// Latencies of one instance.
 #[derive(Debug, Clone)]
@@ -115,6 +121,7 @@ fn ramp(kind: Kind, base: f64, len: usize, random: &mut Random) -> (Vec<f64>, us
     let height = THRESHOLD_MS.ln() - base;
     let steps = random.count(5, 13) as f64;
     let least = base.exp();
+    let (sway, wave) = (random.between(0.05, 0.2), random.between(30.0, 60.0));
     let shape = |t: usize| {
         // Beyond the threshold it goes on, so that noise does not decide whether it fails.
         let x = (t.saturating_sub(onset) as f64 / buckets).min(3.0);
@@ -126,6 +133,8 @@ fn ramp(kind: Kind, base: f64, len: usize, random: &mut Random) -> (Vec<f64>, us
             Kind::Logistic => {
                 base + 1.6 * height * (1.0 / (1.0 + (-6.0 * (x - 0.917)).exp()) - 1.0 / (1.0 + 5.5_f64.exp()))
             }
+            Kind::Kinked => above_base(if x < 0.5 { 0.5 * x } else { 1.5 * x - 0.5 }),
+            Kind::Swaying => base + height * x + sway * (TAU * t as f64 / wave).sin(),
             Kind::Linear => above_base(x),
             Kind::Exponential => base + height * x,
             Kind::Accelerating => base + height * x * x,
@@ -190,6 +199,12 @@ fn calm(kind: Kind, base: f64, len: usize, random: &mut Random) -> Vec<f64> {
             for (t, level) in level.iter_mut().enumerate() {
                 let x = t as f64 / DAY as f64;
                 *level += day * (TAU * (x + phase)).sin() + half * (TAU * (2.0 * x + other)).sin();
+            }
+        }
+        Kind::Ripple => {
+            let (period, half) = (random.between(90.0, 360.0), random.between(1.5_f64.ln(), 4.0_f64.ln()) / 2.0);
+            for (t, level) in level.iter_mut().enumerate() {
+                *level += half * (TAU * t as f64 / period).sin();
             }
         }
         Kind::LevelShift => {

@@ -89,8 +89,8 @@ async fn a_recorded_handshake_does_not_open_the_door_again() {
     let secret = Secret::new(SECRET);
     let hello = encode(&Message::ClientHello {
         magic: MAGIC,
-        protocol_min: 1,
-        protocol_max: 1,
+        protocol_min: PROTOCOL_MIN,
+        protocol_max: PROTOCOL_MAX,
         cluster: Some(CLUSTER),
         from: Some(NodeId::new(2)),
         target: Some(NodeId::new(1)),
@@ -127,8 +127,8 @@ async fn a_server_that_reflects_the_clients_proof_is_not_believed() {
         tokio::join!(connect(&mut near, &secret, who(CLUSTER, 2), Some(NodeId::new(1)), Purpose::Control), async {
             read(&mut far).await.unwrap();
             let hello = Message::ServerHello {
-                protocol_min: 1,
-                protocol_max: 1,
+                protocol_min: PROTOCOL_MIN,
+                protocol_max: PROTOCOL_MAX,
                 cluster: Some(CLUSTER),
                 node: Some(NodeId::new(1)),
                 nonce: [1; 32],

@@ -5,22 +5,24 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use rollcall_api::query::{Consistency, HealthFilter, InstancesQuery, ReadQuery};
+use rollcall_api::query::{Consistency, InstancesQuery, ReadQuery};
 use rollcall_api::{
     Code, Instance as InstanceAnswer, InstanceRef, List, PROBLEM_JSON, Problem, Registration, WriteReply, decode,
     merge_patch, paths,
 };
 use rollcall_catalog::{Catalog, Command, Instance, Precondition, Refusal, Service};
-use rollcall_types::{CapabilityName, InstanceId, InstanceSpec, Label, Lifecycle, Revision, ServiceName, Tag};
+use rollcall_types::{CapabilityName, InstanceId, InstanceSpec, Revision, ServiceName};
 use serde_json::Value;
 
 use super::watches;
 use crate::app::{App, Shared};
+use crate::health::answer::Reading;
 use crate::http::answer;
 use crate::http::consistency::View;
 use crate::http::cursor::{Cursor, page_size};
-use crate::http::extract::{PathValues, Query, named};
+use crate::http::extract::{PathValues, Query};
 use crate::http::failure::{Failure, Result};
+use crate::http::filter::Filter;
 use crate::http::write::Write;
 
 /// Attempts of a merge-patch against an instance that others change at the same time.
@@ -37,7 +39,7 @@ const PATCH_ATTEMPTS: usize = 8;
 pub(crate) async fn register(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
     let (service, id) = names(&path)?;
     let registration: Registration = decode::from_json(write.body())?;
-    let spec = Arc::new(registration.into_spec()?);
+    let spec = reviewed(&app, registration)?;
     let outcome = write.propose(&app, Command::Register { service, id, spec, expect: write.expect }).await?;
     answer::written(&outcome)
 }
@@ -56,7 +58,7 @@ pub(crate) async fn create(State(app): State<Shared>, path: PathValues, write: W
         return Err(Failure::parameter("If-Match", "must not be sent with POST: the instance is always a new one"));
     }
     let registration: Registration = decode::from_json(write.body())?;
-    let spec = Arc::new(registration.into_spec()?);
+    let spec = reviewed(&app, registration)?;
     // The same idempotency key makes the same id, so that a retry answers with the instance of the first attempt.
     let new_id = write.derived_id();
     let id = InstanceId::try_from(new_id.as_str()).map_err(|invalid| Failure::internal(invalid.to_string()))?;
@@ -86,7 +88,7 @@ pub(crate) async fn patch(State(app): State<Shared>, path: PathValues, write: Wr
             return answer::written(&outcome);
         }
         let present = find(&view.catalog, &service, &id)?;
-        let spec = patched(&present.spec, &patch)?;
+        let spec = patched(&app, &present.spec, &patch)?;
         // Guarded by what was read, unless the caller guards it: a change in between must not be undone.
         let expect = if write.is_conditional() { write.expect } else { Precondition::At(present.modified) };
         let command = Command::Register { service: service.clone(), id: id.clone(), spec, expect };
@@ -98,9 +100,18 @@ pub(crate) async fn patch(State(app): State<Shared>, path: PathValues, write: Wr
     Err(Failure::new(Code::RevisionMismatch, "the instance keeps changing; send If-Match and decide for yourself"))
 }
 
-fn patched(present: &InstanceSpec, patch: &Value) -> Result<Arc<InstanceSpec>> {
+fn patched(app: &App, present: &InstanceSpec, patch: &Value) -> Result<Arc<InstanceSpec>> {
     let merged = merge_patch(&Registration::from(present), patch)?;
-    Ok(Arc::new(merged.into_spec()?))
+    reviewed(app, merged)
+}
+
+/// The registration, when this node may probe what it says.
+fn reviewed(app: &App, registration: Registration) -> Result<Arc<InstanceSpec>> {
+    let spec = registration.into_spec()?;
+    match app.targets.review(&spec.checks) {
+        problems if problems.is_empty() => Ok(Arc::new(spec)),
+        problems => Err(problems.into()),
+    }
 }
 
 /// `DELETE …/instances/{id}`.
@@ -130,8 +141,9 @@ pub(crate) async fn read(
 ) -> Result<Response> {
     let (service, id) = names(&path)?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    let instance = find(&view.catalog, &service, &id).map_err(|missing| view.lacks(missing))?;
-    answer::read(&view, Some(instance.modified), &wire(instance))
+    let entry = view.catalog.service(&service).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
+    let instance = entry.instances.get(&id).ok_or_else(|| view.lacks(Refusal::InstanceNotFound))?;
+    answer::read(&view, Some(instance.modified), &Reading::of(&app, &view.catalog).wire(entry, instance))
 }
 
 /// `GET …/instances`: the instances of a service, or with `since=` what changed among them.
@@ -154,9 +166,11 @@ pub(crate) async fn list(
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     let at = cursor.as_ref().map(|cursor| cursor.revision.get()).or(query.at);
     let view = View::obtain(&app, query.consistency, query.min_revision, at).await?;
+    let reading = Reading::of(&app, &view.catalog);
     let entry = view.catalog.service(&service).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
     let limit = page_size(query.limit)?;
-    let page = page_of(entry, &filter, cursor.as_ref().map(|cursor| cursor.after.as_str()), limit);
+    let filter = filter.settled([entry], &reading);
+    let page = page_of(entry, &filter, &reading, cursor.as_ref().map(|cursor| cursor.after.as_str()), limit);
     answer_page(&app, &view, Some(entry.modified), page)
 }
 
@@ -186,7 +200,9 @@ pub(crate) async fn list_by_capability(
     let limit = page_size(query.limit)?;
     // Positions are "service\ninstance": neither may hold a control character.
     let after = cursor.as_ref().and_then(|cursor| cursor.after.split_once('\n'));
-    let mut items: Vec<&Arc<Instance>> = Vec::new();
+    let reading = Reading::of(&app, &view.catalog);
+    let filter = filter.settled(view.catalog.offering(&capability), &reading);
+    let mut items: Vec<InstanceRef<'_>> = Vec::new();
     let mut next = None;
     for service in view.catalog.offering(&capability) {
         let key = service.name.to_ascii_lowercase();
@@ -196,7 +212,7 @@ pub(crate) async fn list_by_capability(
             _ => None,
         };
         // One more than fits, to learn whether there is a next page.
-        let part = page_of(service, &filter, within, limit + 1 - items.len());
+        let part = page_of(service, &filter, &reading, within, limit + 1 - items.len());
         items.extend(part.items);
         if items.len() > limit {
             items.truncate(limit);
@@ -208,25 +224,31 @@ pub(crate) async fn list_by_capability(
 }
 
 struct Page<'v> {
-    items: Vec<&'v Arc<Instance>>,
+    items: Vec<InstanceRef<'v>>,
     next: Option<String>,
 }
 
 /// At most `limit` instances of `service` after `after` that pass `filter`.
-fn page_of<'v>(service: &'v Service, filter: &Filter, after: Option<&str>, limit: usize) -> Page<'v> {
+fn page_of<'v>(
+    service: &'v Service,
+    filter: &Filter,
+    reading: &Reading,
+    after: Option<&str>,
+    limit: usize,
+) -> Page<'v> {
     use std::ops::Bound;
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut page = Page { items: Vec::with_capacity(limit.min(service.instances.len())), next: None };
     for (id, instance) in service.instances.range::<_, str>((from, Bound::Unbounded)) {
-        if !filter.keeps(instance) {
+        if !filter.keeps(instance, |instance| reading.takes_traffic(instance)) {
             continue;
         }
         if page.items.len() == limit {
-            let last = page.items.last().map_or(id, |last| &last.id);
+            let last = page.items.last().map_or(id, |last| last.id);
             page.next = Some(last.to_string());
             break;
         }
-        page.items.push(instance);
+        page.items.push(reading.wire(service, instance));
     }
     page
 }
@@ -237,57 +259,14 @@ fn answer_page(app: &App, view: &View, tag: Option<Revision>, page: Page<'_>) ->
         app.pinned.pin(&view.catalog, std::time::Instant::now());
         Cursor { revision, after }.encode()
     });
-    let items: Vec<_> = page.items.into_iter().map(wire).collect();
-    answer::read(view, tag, &List { items, revision: revision.get(), next_cursor })
+    answer::read(view, tag, &List { items: page.items, revision: revision.get(), next_cursor })
 }
 
-/// Which instances a listing keeps.
-struct Filter {
-    health: HealthFilter,
-    tags: Vec<Tag>,
-    zone: Option<Label>,
-}
-
-impl Filter {
-    fn of(query: &InstancesQuery) -> Result<Self> {
-        let tags = query.tag.iter().flat_map(|tags| tags.split(','));
-        Ok(Self {
-            health: query.health.unwrap_or_default(),
-            tags: tags.map(|tag| named("tag", tag)).collect::<Result<_>>()?,
-            zone: query.zone.as_deref().map(|zone| named("zone", zone)).transpose()?,
-        })
-    }
-
-    fn keeps(&self, instance: &Instance) -> bool {
-        // No evidence about health exists yet, so every state is `unknown`, which may take traffic.
-        let healthy = matches!(self.health, HealthFilter::Any | HealthFilter::HealthyOrAll)
-            || matches!(instance.lifecycle, Lifecycle::Active);
-        healthy
-            && self.tags.iter().all(|tag| instance.spec.tags.contains(tag))
-            && self.zone.as_ref().is_none_or(|zone| instance.spec.zone.as_ref() == Some(zone))
-    }
-}
-
-fn names(path: &PathValues) -> Result<(ServiceName, InstanceId)> {
+pub(super) fn names(path: &PathValues) -> Result<(ServiceName, InstanceId)> {
     Ok((path.get("service")?, path.get("id")?))
 }
 
-fn find<'v>(catalog: &'v Catalog, service: &ServiceName, id: &InstanceId) -> Result<&'v Arc<Instance>> {
+pub(super) fn find<'v>(catalog: &'v Catalog, service: &ServiceName, id: &InstanceId) -> Result<&'v Arc<Instance>> {
     let entry = catalog.service(service).ok_or(Refusal::ServiceNotFound)?;
     Ok(entry.instances.get(id).ok_or(Refusal::InstanceNotFound)?)
-}
-
-/// An instance in wire shape, borrowed.
-pub(crate) fn wire(instance: &Arc<Instance>) -> InstanceRef<'_> {
-    InstanceRef {
-        service: &instance.service,
-        id: &instance.id,
-        spec: &instance.spec,
-        lifecycle: &instance.lifecycle,
-        registered_at: instance.registered_at,
-        modified_at: instance.modified_at,
-        registered_by: &instance.registered_by.name,
-        created_revision: instance.created,
-        revision: instance.modified,
-    }
 }

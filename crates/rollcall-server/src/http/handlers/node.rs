@@ -41,7 +41,7 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response> {
     if status.leader.is_none() {
         return Err(Failure::new(Code::NoLeader, "this node knows no leader yet"));
     }
-    if app.consensus.staleness().is_none_or(|age| age > CONTACT_AGE_MAX) {
+    if app.consensus.fresh_at().is_none_or(|at| at.elapsed() > CONTACT_AGE_MAX) {
         return Err(Failure::new(Code::NoQuorum, "this node is cut off: it hears no leader, or as leader no majority"));
     }
     if !app.consensus.is_caught_up() {

@@ -10,7 +10,7 @@ use futures_util::stream;
 use rollcall_api::query::{InstancesQuery, WatchQuery};
 use rollcall_api::{Code, EventBatch, PROBLEM_JSON, Problem, WatchEvent, headers, paths};
 use rollcall_catalog::{Catalog, Compacted};
-use rollcall_types::{Revision, ServiceKey, ServiceName};
+use rollcall_types::{Revision, ServiceName};
 use tokio::time::Instant;
 
 use crate::app::{App, Shared};
@@ -18,12 +18,13 @@ use crate::http::answer;
 use crate::http::consistency::{View, reach};
 use crate::http::extract::{Query, header as text_header, named};
 use crate::http::failure::{Failure, Result};
+use crate::http::filter::Filter;
 use crate::watch::{Start, Topics, Watch, watch_event};
 
 /// Most services in one watch.
 const SERVICES_MAX: usize = 100;
-/// Most events in one answer of a long poll.
-const POLL_EVENTS_MAX: usize = 1_000;
+/// No event follows so many changes in one answer of a long poll. An event of transitions can hold more alone.
+const POLL_CHANGES_MAX: usize = 1_000;
 /// Longest wait of a long poll.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Longest wait for this node to reach the cursor of a client that comes from a node that is ahead.
@@ -82,6 +83,7 @@ pub(crate) async fn long_poll(
     query: &InstancesQuery,
 ) -> Result<Response> {
     reach(app, since, Instant::now() + REACH_DEADLINE).await?;
+    let filter = Filter::of_poll(query)?;
     let wait = query.wait.as_deref().map_or(Ok(POLL_WAIT_DEFAULT), parse_wait)?;
     let deadline = Instant::now() + wait;
     let topics = Topics::of(std::slice::from_ref(service));
@@ -90,7 +92,7 @@ pub(crate) async fn long_poll(
         // Subscribed before the ring is read, so that a change in between ends the wait at once.
         let mut subscription = app.hub.subscribe(topics.clone());
         let view = View::obtain(app, query.consistency, query.min_revision, None).await?;
-        if let Some(answer) = changes(&view, since, &topics)? {
+        if let Some(answer) = changes(&view, since, &topics, &filter)? {
             return Ok(answer);
         }
         tokio::select! {
@@ -106,22 +108,23 @@ pub(crate) async fn long_poll(
     }
 }
 
-/// The changes of `topics` after `since`; `None` when there are none.
-fn changes(view: &View, since: Revision, topics: &Topics) -> Result<Option<Response>> {
+/// The changes of `topics` after `since` that pass `filter`; `None` when there are none.
+fn changes(view: &View, since: Revision, topics: &Topics, filter: &Filter) -> Result<Option<Response>> {
     let catalog: &Catalog = &view.catalog;
     let events = catalog.events().after(since).ok_or(Compacted { compacted: catalog.events().compacted() })?;
     let mut revision = catalog.revision();
-    let mut frames = Vec::new();
+    let (mut frames, mut changes) = (Vec::new(), 0);
     for event in events {
-        if !event.change.service().is_some_and(|name| topics.contains(&ServiceKey::from(name))) {
+        let Some(frame) = watch_event(catalog, event, topics) else { continue };
+        let told = filter.narrowed(catalog, event, frame);
+        if told.is_empty() {
             continue;
         }
-        if frames.len() == POLL_EVENTS_MAX {
-            break;
-        }
-        frames.extend(watch_event(event));
-        if frames.len() == POLL_EVENTS_MAX {
+        frames.extend(told);
+        changes += event.change.count();
+        if changes >= POLL_CHANGES_MAX {
             revision = event.revision;
+            break;
         }
     }
     if frames.is_empty() {

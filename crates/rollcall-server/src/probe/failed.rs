@@ -1,0 +1,77 @@
+//! Why a probe failed, in a class for the verdict and a sentence for people.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io;
+
+use rollcall_health::check::Failure;
+
+/// A probe without a good answer.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// What it means for the verdict.
+    pub(super) failure: Failure,
+    /// What happened, for people.
+    pub(super) what: String,
+    /// What may be tried instead, if there is time.
+    pub(super) retry: Retry,
+}
+
+/// What else can be tried after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retry {
+    /// Nothing: this is the target's answer.
+    No,
+    /// No connection came about, so another address of the name may do.
+    OtherAddress,
+    /// A connection that was kept turned out to be closed; a new one tells more.
+    NewConnection,
+}
+
+impl Failed {
+    pub(super) fn new(failure: Failure, what: impl Into<String>) -> Self {
+        Self { failure, what: what.into(), retry: Retry::No }
+    }
+
+    /// The timeout passed during `stage`.
+    pub(super) fn timeout(stage: &str) -> Self {
+        Self::new(Failure::Timeout, format!("no answer within the timeout: {stage}"))
+    }
+
+    /// A connection did not come about, or broke.
+    pub(super) fn io(during: &str, error: &(dyn Error + 'static)) -> Self {
+        let failure = if is_lost(error) { Failure::Refused } else { Failure::Protocol };
+        Self::new(failure, format!("{during}: {}", chain(error)))
+    }
+
+    pub(super) fn or(self, retry: Retry) -> Self {
+        Self { retry, ..self }
+    }
+}
+
+/// Whether an I/O error lies at the bottom of `error` that is the network's, not one of contents.
+fn is_lost(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return !matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// `error` and what caused it, in one line.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {part}");
+        }
+        next = error.source();
+    }
+    text
+}

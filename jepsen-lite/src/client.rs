@@ -1,0 +1,313 @@
+//! One client of one node, which never sends anything by itself twice.
+//!
+//! The typed client of `rollcall-api` moves between nodes and tries again, which a harness must see and decide itself; so
+//! this one uses its bodies, paths and headers, and makes each attempt plainly. What an attempt came to is read strictly:
+//! `fail` only when the API promises that nothing happened or the connection was never made, else `info`.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rollcall_api::{
+    Code, ConfigDocument, Instance, List, Number, Problem, Registration, RegistrationEndpoint, Retry, WriteReply,
+    headers, paths,
+};
+
+use crate::history::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+/// Longest listing that one page holds.
+const PAGE_MAX: u32 = 10_000;
+/// Name under which the harness writes: `op-` and the number of the operation. History and watches tell it back.
+const ACTOR_PREFIX: &str = "op-";
+/// Metadata key of an instance that holds the number of the operation that wrote it.
+const VALUE: &str = "op";
+
+/// Where a node's API is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) node: String,
+    /// `http://host:port`.
+    pub(crate) url: String,
+}
+
+/// Sends requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    timeout: Duration,
+}
+
+/// What to do about an operation that did not succeed at its own node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Insistence {
+    /// Further attempts under the same idempotency key, each at the next node.
+    pub(crate) retries: usize,
+    /// Sends an acknowledged write once more, at the next node: the answer must be the same.
+    pub(crate) again: bool,
+}
+
+/// Which operation an actor's name or a value tells of.
+pub(crate) fn op_of_actor(actor: &str) -> Option<OpId> {
+    actor.strip_prefix(ACTOR_PREFIX)?.parse().ok()
+}
+
+/// Which operation wrote an instance.
+pub(crate) fn op_of_instance(instance: &Instance) -> Option<OpId> {
+    instance.metadata.get(VALUE)?.parse().ok()
+}
+
+impl Client {
+    /// A client that waits `timeout` for an answer.
+    pub(crate) fn new(timeout: Duration) -> Result<Self> {
+        let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT.min(timeout)).no_proxy().build();
+        Ok(Self { http: http.context("cannot make an HTTP client")?, timeout })
+    }
+
+    /// Carries out an operation at `places[0]`; the others are for second attempts.
+    pub(crate) async fn run(&self, places: &[&Place], op: OpId, call: &Call, insistence: Insistence) -> Outcome {
+        let mut may_have_happened = false;
+        let mut outcome = Outcome::Info { why: "no node to ask".to_owned() };
+        for place in places.iter().cycle().take(1 + insistence.retries) {
+            outcome = self.attempt(place, op, call).await;
+            match &outcome {
+                Outcome::Ok(_) | Outcome::Fail { revision: Some(_), .. } => break,
+                Outcome::Info { .. } => may_have_happened = true,
+                Outcome::Fail { .. } => {}
+            }
+        }
+        match outcome {
+            // An earlier attempt may have gone through, or go through yet.
+            Outcome::Fail { why, revision: None } if may_have_happened => Outcome::Info { why },
+            Outcome::Ok(answer) if insistence.again => Outcome::Ok(self.again(places, op, call, answer).await),
+            outcome => outcome,
+        }
+    }
+
+    /// Sends an acknowledged write once more, and notes the revision of the second answer.
+    async fn again(&self, places: &[&Place], op: OpId, call: &Call, mut answer: Answer) -> Answer {
+        let Some(place) = places.get(1).or(places.first()) else { return answer };
+        if let Answer::Written { again, .. } | Answer::Removed { again, .. } = &mut answer {
+            let revision = match self.attempt(place, op, call).await {
+                Outcome::Ok(second) => Some(second.revision()),
+                Outcome::Fail { revision, .. } => revision,
+                Outcome::Info { .. } => None,
+            };
+            *again = Some(Again { node: place.node.clone(), revision });
+        }
+        answer
+    }
+
+    async fn attempt(&self, place: &Place, op: OpId, call: &Call) -> Outcome {
+        let request = match self.request(place, op, call) {
+            Ok(request) => request,
+            Err(error) => return Outcome::Fail { why: format!("unsendable: {error:#}"), revision: None },
+        };
+        let exchange = async {
+            let response = request.send().await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            Ok::<_, reqwest::Error>((status, headers, body(response).await?))
+        };
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Err(_) => Outcome::Info { why: "timeout".to_owned() },
+            Ok(Err(error)) if error.is_connect() => Outcome::Fail { why: "connect".to_owned(), revision: None },
+            Ok(Err(_)) => Outcome::Info { why: "connection broke".to_owned() },
+            Ok(Ok((status, headers, body))) => read_answer(call, status, &headers, &body),
+        }
+    }
+
+    fn request(&self, place: &Place, op: OpId, call: &Call) -> Result<RequestBuilder> {
+        let (method, path) = match call {
+            Call::Put { thing, .. } => (Method::PUT, path_of(thing)),
+            Call::Remove { thing, .. } => (Method::DELETE, path_of(thing)),
+            Call::Get { thing, .. } => (Method::GET, path_of(thing)),
+            Call::List { service, .. } => (Method::GET, paths::instances(service)),
+        };
+        let mut request = self.http.request(method, format!("{}{path}{}", place.url, query_of(call)));
+        if let Some((_, expect)) = call.write() {
+            request = request
+                .header(headers::ACTOR, format!("{ACTOR_PREFIX}{op}"))
+                .header(headers::IDEMPOTENCY_KEY, format!("{ACTOR_PREFIX}{op}"));
+            request = match expect {
+                Expect::Any => request,
+                Expect::Exists => request.header(IF_MATCH, "*"),
+                Expect::Absent => request.header(IF_NONE_MATCH, "*"),
+                Expect::At { revision, .. } => request.header(IF_MATCH, format!("\"{revision}\"")),
+            };
+        }
+        Ok(match call {
+            Call::Put { thing: Thing::Instance { .. }, .. } => request.json(&registration(op)),
+            Call::Put { .. } => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(op.to_string()),
+            _ => request,
+        })
+    }
+
+    /// A GET of JSON outside of the history: the harness looks at the cluster.
+    pub(crate) async fn fetch<T: serde::de::DeserializeOwned>(&self, place: &Place, path: &str) -> Result<T> {
+        let asked = self.http.get(format!("{}{path}", place.url)).timeout(self.timeout).send();
+        let response = asked.await.with_context(|| format!("{} does not answer {path}", place.node))?;
+        let status = response.status();
+        let bytes = response.bytes().await.with_context(|| format!("{} broke off {path}", place.node))?;
+        anyhow::ensure!(status.is_success(), "{} answers {path} with {status}", place.node);
+        serde_json::from_slice(&bytes).with_context(|| format!("{} answers {path} strangely", place.node))
+    }
+
+    /// Whether the node says that it serves.
+    pub(crate) async fn is_ready(&self, place: &Place) -> bool {
+        let asked = self.http.get(format!("{}{}", place.url, paths::READYZ)).timeout(self.timeout).send().await;
+        asked.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// A POST of JSON outside of the history: the harness changes the cluster.
+    pub(crate) async fn post(&self, place: &Place, path: &str, body: &serde_json::Value, wait: Duration) -> Result<()> {
+        let asked = self.http.post(format!("{}{path}", place.url)).json(body).timeout(wait).send();
+        let response = asked.await.with_context(|| format!("{} does not answer {path}", place.node))?;
+        anyhow::ensure!(response.status().is_success(), "{} answers {path} with {}", place.node, response.status());
+        Ok(())
+    }
+
+    /// A DELETE outside of the history: the harness changes the cluster.
+    pub(crate) async fn delete(&self, place: &Place, path: &str, wait: Duration) -> Result<()> {
+        let asked = self.http.delete(format!("{}{path}", place.url)).timeout(wait).send();
+        let response = asked.await.with_context(|| format!("{} does not answer {path}", place.node))?;
+        anyhow::ensure!(response.status().is_success(), "{} answers {path} with {}", place.node, response.status());
+        Ok(())
+    }
+
+    /// Opens a stream of events; the body has no deadline.
+    pub(crate) async fn open(&self, place: &Place, path: &str, last_event_id: Option<u64>) -> Result<Response> {
+        let mut request = self.http.get(format!("{}{path}", place.url));
+        if let Some(id) = last_event_id {
+            request = request.header(headers::LAST_EVENT_ID, id);
+        }
+        let opened = tokio::time::timeout(self.timeout * 3, request.send()).await.context("timeout")?;
+        opened.context("no connection")
+    }
+}
+
+async fn body(response: Response) -> Result<Vec<u8>, reqwest::Error> {
+    Ok(response.bytes().await?.to_vec())
+}
+
+fn path_of(thing: &Thing) -> String {
+    match thing {
+        Thing::Instance { service, id } => paths::instance(service, id),
+        Thing::Config { service } => paths::config(service),
+        Thing::Key { key } => paths::key(key),
+    }
+}
+
+fn query_of(call: &Call) -> String {
+    let Some((consistency, min_revision)) = call.read() else { return String::new() };
+    let mut query = format!("?consistency={}", consistency.as_str());
+    if let Some(revision) = min_revision {
+        query.push_str(&format!("&min_revision={revision}"));
+    }
+    if matches!(call, Call::List { .. }) {
+        query.push_str(&format!("&limit={PAGE_MAX}"));
+    }
+    query
+}
+
+fn registration(op: OpId) -> Registration {
+    let endpoint = RegistrationEndpoint {
+        protocol: "http".to_owned(),
+        host: "10.0.0.1".to_owned(),
+        port: Number::from(80),
+        name: None,
+    };
+    Registration {
+        endpoints: vec![endpoint],
+        metadata: [(VALUE.to_owned(), op.to_string())].into(),
+        ..Registration::default()
+    }
+}
+
+fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim_matches('"').parse().ok()
+}
+
+/// An answer that the API does not describe. It proves nothing about whether the write happened.
+fn strange(status: StatusCode, what: &str) -> Outcome {
+    Outcome::Info { why: format!("unexpected: {what} with status {status}") }
+}
+
+fn read_answer(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    if !status.is_success() {
+        return read_problem(call, status, headers, body);
+    }
+    let Some(revision) = number(headers, &headers::REVISION) else { return strange(status, "no revision") };
+    let staleness_ms = number(headers, &headers::STALENESS_MS);
+    let found = |op: Option<OpId>, modified: Option<u64>| match (op, modified) {
+        (Some(op), Some(modified)) => {
+            Outcome::Ok(Answer::Found { revision, staleness_ms, held: Some(Held { op, modified }) })
+        }
+        _ => strange(status, "a value that nobody wrote"),
+    };
+    match call {
+        Call::Put { .. } => match serde_json::from_slice::<WriteReply>(body) {
+            Ok(WriteReply {
+                created: Some(created),
+                changed: Some(changed),
+                modified_revision: Some(modified),
+                ..
+            }) => Outcome::Ok(Answer::Written { revision, created, changed, modified, again: None }),
+            _ => strange(status, "no reply to a write"),
+        },
+        Call::Remove { .. } => Outcome::Ok(Answer::Removed { revision, again: None }),
+        Call::Get { thing: Thing::Instance { .. }, .. } => match serde_json::from_slice::<Instance>(body) {
+            Ok(instance) => found(op_of_instance(&instance), Some(instance.revision)),
+            Err(error) => strange(status, &format!("no instance ({error})")),
+        },
+        Call::Get { thing: Thing::Config { .. }, .. } => match serde_json::from_slice::<ConfigDocument>(body) {
+            Ok(config) => found(config.document.as_str().parse().ok(), Some(config.revision)),
+            Err(error) => strange(status, &format!("no document ({error})")),
+        },
+        Call::Get { thing: Thing::Key { .. }, .. } => {
+            let op = std::str::from_utf8(body).ok().and_then(|text| text.parse().ok());
+            found(op, number(headers, &ETAG))
+        }
+        Call::List { .. } => match serde_json::from_slice::<List<Instance>>(body) {
+            Ok(List { next_cursor: None, items, .. }) => {
+                let held = |instance: &Instance| {
+                    let op = op_of_instance(instance)?;
+                    Some((instance.id.clone(), Held { op, modified: instance.revision }))
+                };
+                match items.iter().map(held).collect() {
+                    Some(items) => Outcome::Ok(Answer::Listed { revision, staleness_ms, items }),
+                    None => strange(status, "a value that nobody wrote"),
+                }
+            }
+            Ok(_) => strange(status, "more than one page"),
+            Err(error) => strange(status, &format!("no list ({error})")),
+        },
+    }
+}
+
+fn read_problem(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
+    let Ok(problem) = serde_json::from_slice::<Problem>(body) else { return strange(status, "no problem") };
+    let revision = number(headers, &headers::REVISION);
+    let staleness_ms = number(headers, &headers::STALENESS_MS);
+    let why = problem.code.as_str().to_owned();
+    match (call, problem.code, revision) {
+        (
+            Call::Get { .. },
+            Code::ServiceNotFound | Code::InstanceNotFound | Code::ConfigNotFound | Code::KeyNotFound,
+            Some(revision),
+        ) => Outcome::Ok(Answer::Found { revision, staleness_ms, held: None }),
+        (Call::List { .. }, Code::ServiceNotFound, Some(revision)) => {
+            Outcome::Ok(Answer::Listed { revision, staleness_ms, items: Vec::new() })
+        }
+        (Call::Put { .. } | Call::Remove { .. }, Code::RevisionMismatch, Some(revision)) => {
+            Outcome::Fail { why, revision: Some(revision) }
+        }
+        (_, code, _) => match code.retry() {
+            Retry::Later => Outcome::Fail { why, revision: None },
+            Retry::OutcomeUnknown => Outcome::Info { why },
+            // Requests of the harness break no rule, so such an answer is a surprise.
+            Retry::Never => strange(status, &why),
+        },
+    }
+}

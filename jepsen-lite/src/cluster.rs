@@ -1,0 +1,341 @@
+//! The control plane: nodes as processes of this machine, and the links between them.
+//!
+//! Everything that was started or changed is undone when the [`Cluster`] is dropped, whatever ended the run. A harness that
+//! was killed with -9 leaves nothing running either: nodes stop when their standard input closes, and namespaces of a dead
+//! harness are swept by the next run.
+
+mod command;
+mod disks;
+mod namespaces;
+mod node;
+mod ports;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rollcall_api::{ClusterStatus, RaftRole, RaftStatus, paths};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, Place};
+
+use disks::Disks;
+use namespaces::Namespaces;
+pub(crate) use node::{Node, NodeOptions};
+
+/// What the nodes of a run prove to each other to know.
+const SECRET: &str = "a secret of the nodes under test, and of nobody else";
+/// Pause between two looks at a condition.
+const POLL: Duration = Duration::from_millis(50);
+/// Longest wait for the removal of a member.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How links between nodes are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// Inside the nodes, by the product's test endpoint: needs no rights, cuts both directions.
+    Endpoint,
+    /// In the kernel, with a network namespace per node: needs root, `ip`, `nft` and `nsenter`.
+    Namespaces,
+}
+
+impl Network {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Endpoint => "endpoint",
+            Self::Namespaces => "namespaces",
+        }
+    }
+}
+
+/// How a cluster is made.
+#[derive(Debug, Clone)]
+pub(crate) struct ClusterOptions {
+    pub(crate) nodes: usize,
+    pub(crate) binary: PathBuf,
+    /// Where data, logs and the secret go.
+    pub(crate) folder: PathBuf,
+    pub(crate) network: Network,
+    /// Each node has a disk of its own, whose power can be cut.
+    pub(crate) has_disks: bool,
+    /// Bugs that the nodes plant in themselves, when they were built for it.
+    pub(crate) planted: Option<String>,
+}
+
+/// What a packet may not do: `cut[from][to]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cuts(pub(crate) Vec<Vec<bool>>);
+
+impl Cuts {
+    pub(crate) fn none(nodes: usize) -> Self {
+        Self(vec![vec![false; nodes]; nodes])
+    }
+
+    /// Cuts what `is_cut(from, to)` says.
+    pub(crate) fn of(nodes: usize, is_cut: impl Fn(usize, usize) -> bool) -> Self {
+        let row = |from| (0..nodes).map(|to| from != to && is_cut(from, to)).collect();
+        Self((0..nodes).map(row).collect())
+    }
+
+    /// Nodes whose packets do not reach `to`.
+    pub(crate) fn unheard_at(&self, to: usize) -> Vec<usize> {
+        (0..self.0.len()).filter(|&from| self.0[from][to]).collect()
+    }
+
+    /// Whether every cut is one in both directions.
+    pub(crate) fn is_symmetric(&self) -> bool {
+        (0..self.0.len()).all(|from| (0..self.0.len()).all(|to| self.0[from][to] == self.0[to][from]))
+    }
+}
+
+/// The nodes of a run.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    namespaces: Option<Namespaces>,
+    disks: Option<Disks>,
+    client: Client,
+    /// Their ids, in the same order, once they served.
+    ids: Vec<u64>,
+}
+
+impl Cluster {
+    /// Prepares folders, ports and namespaces; no process runs yet.
+    pub(crate) fn prepare(options: &ClusterOptions, client: Client) -> Result<Self> {
+        let secret_file = options.folder.join("secret");
+        fs::write(&secret_file, SECRET).with_context(|| format!("cannot write {}", secret_file.display()))?;
+        let gossip_key_file = options.folder.join("gossip-key");
+        make_gossip_key(&options.binary, &gossip_key_file)?;
+        let namespaces = match options.network {
+            Network::Endpoint => None,
+            Network::Namespaces => Some(Namespaces::create(options.nodes)?),
+        };
+        let disks =
+            options.has_disks.then(|| Disks::create(options.nodes, &options.folder.join("disks"))).transpose()?;
+        let mut cluster = Self { nodes: Vec::new(), namespaces, disks, client, ids: Vec::new() };
+        let addresses = match &cluster.namespaces {
+            Some(namespaces) => namespaces.addresses(),
+            None => ports::loopback_addresses(options.nodes)?,
+        };
+        for (index, own) in addresses.iter().enumerate() {
+            let others = addresses.iter().enumerate().filter(|(other, _)| *other != index);
+            let name = format!("n{}", index + 1);
+            cluster.nodes.push(Node::new(NodeOptions {
+                addresses: own.clone(),
+                join: others.map(|(_, other)| other.peer).collect(),
+                bootstrap_expect: Some(options.nodes),
+                data_dir: match &cluster.disks {
+                    Some(disks) => disks.data_dir(index),
+                    None => options.folder.join("data").join(&name),
+                },
+                log: options.folder.join(format!("{name}.log")),
+                secret_file: secret_file.clone(),
+                gossip_key_file: gossip_key_file.clone(),
+                binary: options.binary.clone(),
+                namespace: cluster.namespaces.as_ref().map(|namespaces| namespaces.name(index)),
+                planted: options.planted.clone(),
+                name,
+            }));
+        }
+        Ok(cluster)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Where the nodes' APIs are.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.nodes.iter().map(Node::place).collect()
+    }
+
+    /// Starts every node that does not run.
+    pub(crate) fn start_all(&mut self) -> Result<()> {
+        self.nodes.iter_mut().filter(|node| !node.is_started()).try_for_each(Node::start)
+    }
+
+    /// Whether a node says that it serves.
+    pub(crate) async fn is_ready(&self, index: usize) -> bool {
+        self.client.is_ready(&self.nodes[index].place()).await
+    }
+
+    /// Waits until all nodes serve; returns how long that took.
+    ///
+    /// # Errors
+    /// When one ends or does not get ready in time.
+    pub(crate) async fn wait_ready(&mut self, patience: Duration) -> Result<Duration> {
+        let start = Instant::now();
+        for index in 0..self.len() {
+            let place = self.nodes[index].place();
+            while !self.client.is_ready(&place).await {
+                if let Some(ended) = self.nodes[index].look_ended() {
+                    bail!("{} ended ({}) while it should serve; see {}", place.node, ended.how, ended.log.display());
+                }
+                if start.elapsed() > patience {
+                    bail!("{} does not serve after {} s", place.node, patience.as_secs());
+                }
+                sleep(POLL).await;
+            }
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Learns the nodes' ids, when all serve.
+    pub(crate) async fn learn_ids(&mut self) -> Result<()> {
+        for node in &self.nodes {
+            let status: ClusterStatus = self.client.fetch(&node.place(), paths::CLUSTER).await?;
+            self.ids.push(status.node_id);
+        }
+        Ok(())
+    }
+
+    /// The index of the node that leads, as far as those that answer agree with it.
+    pub(crate) async fn leader(&self) -> Option<usize> {
+        let mut best: Option<(u64, usize)> = None;
+        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_started()) {
+            let Ok(raft) = self.client.fetch::<RaftStatus>(&node.place(), paths::RAFT).await else { continue };
+            if raft.role == RaftRole::Leader && best.is_none_or(|(term, _)| term < raft.term) {
+                best = Some((raft.term, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Asks the leader to hand over to the node at `to`.
+    pub(crate) async fn transfer_leader(&self, to: usize) -> Result<()> {
+        let body = json!({ "to": self.nodes[to].member() });
+        let node = self.nodes.get(to).filter(|node| node.is_started()).context("the node does not run")?;
+        self.client.post(&node.place(), paths::TRANSFER_LEADER, &body, Duration::from_secs(8)).await
+    }
+
+    /// Cuts exactly these links.
+    ///
+    /// # Errors
+    /// When the network cannot do it, or a node does not answer.
+    pub(crate) async fn cut(&mut self, cuts: &Cuts) -> Result<()> {
+        if let Some(namespaces) = &self.namespaces {
+            return namespaces.cut(cuts);
+        }
+        if !cuts.is_symmetric() {
+            bail!("the test endpoint cuts both directions; --network namespaces cuts one");
+        }
+        // A node that is down, or comes up meanwhile, knows nothing of cuts; those on the other side do.
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            if !node.is_running() {
+                continue;
+            }
+            let unheard = cuts.unheard_at(index).into_iter();
+            let blocked: Vec<u64> = unheard.filter_map(|other| self.ids.get(other).copied()).collect();
+            let body = json!({ "nodes": blocked });
+            self.client.post(&node.place(), paths::BLOCK_PEERS, &body, Duration::from_secs(5)).await?;
+        }
+        Ok(())
+    }
+
+    /// Restores all links. A node that was restarted has forgotten its cuts, and one that is down has none.
+    pub(crate) async fn mend(&mut self) -> Result<()> {
+        if let Some(namespaces) = &self.namespaces {
+            return namespaces.cut(&Cuts::none(self.len()));
+        }
+        for node in &mut self.nodes {
+            if !node.is_running() {
+                continue;
+            }
+            let body = json!({ "nodes": [] });
+            self.client.post(&node.place(), paths::BLOCK_PEERS, &body, Duration::from_secs(5)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes a node from the cluster for good, by asking the others in turn.
+    ///
+    /// # Errors
+    /// What the last of them said, when none did it.
+    pub(crate) async fn remove_member(&self, index: usize) -> Result<()> {
+        let mut last = None;
+        for (other, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_started()) {
+            if other == index {
+                continue;
+            }
+            match self.client.delete(&node.place(), &paths::member(&self.nodes[index].member()), REMOVE_PATIENCE).await
+            {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("no other node runs")))
+    }
+
+    /// Starts a new node in the place of one that was removed, and waits until it serves.
+    pub(crate) async fn succeed(&mut self, index: usize, patience: Duration) -> Result<()> {
+        if self.nodes[index].is_running() {
+            self.nodes[index].kill()?;
+        }
+        self.nodes[index].forget();
+        self.nodes[index].succeed()?;
+        self.nodes[index].start()?;
+        let start = Instant::now();
+        while !self.is_ready(index).await {
+            if start.elapsed() > patience {
+                bail!("{} does not serve {} s after it was to join", self.nodes[index].member(), patience.as_secs());
+            }
+            sleep(POLL).await;
+        }
+        let status: ClusterStatus = self.client.fetch(&self.nodes[index].place(), paths::CLUSTER).await?;
+        if let Some(id) = self.ids.get_mut(index) {
+            *id = status.node_id;
+        }
+        Ok(())
+    }
+
+    /// Cuts the power of nodes: they end, and what they had not synced is gone.
+    ///
+    /// # Errors
+    /// When the run has no disks, or one does not come back.
+    pub(crate) fn cut_power(&mut self, indexes: &[usize]) -> Result<()> {
+        let disks = self.disks.as_ref().context("this run has no disks of its own")?;
+        for &index in indexes {
+            self.nodes[index].kill()?;
+        }
+        indexes.iter().try_for_each(|&index| disks.cut_power(index))
+    }
+
+    /// Whether links can be cut in one direction only.
+    pub(crate) fn cuts_one_way(&self) -> bool {
+        self.namespaces.is_some()
+    }
+}
+
+/// Removes what harnesses left that were killed.
+pub(crate) fn sweep() {
+    namespaces::sweep();
+    disks::sweep();
+}
+
+/// Has the program make a key for gossip: without one it listens on loopback only.
+fn make_gossip_key(binary: &Path, file: &Path) -> Result<()> {
+    let made = std::process::Command::new(binary).arg("keygen").output();
+    let made = made.with_context(|| format!("cannot start {}", binary.display()))?;
+    if !made.status.success() {
+        bail!("{} keygen: {}", binary.display(), String::from_utf8_lossy(&made.stderr).trim());
+    }
+    fs::write(file, made.stdout).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The program to test: what was given, else `ROLLCALL_BIN`, else `rollcall` beside this program.
+///
+/// # Errors
+/// When there is no such file.
+pub(crate) fn find_binary(given: Option<&Path>) -> Result<PathBuf> {
+    let path = match (given, std::env::var_os("ROLLCALL_BIN")) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(path)) => PathBuf::from(path),
+        (None, None) => std::env::current_exe().context("cannot find this program")?.with_file_name("rollcall"),
+    };
+    if !path.is_file() {
+        bail!("there is no program {}; build it (cargo build -p rollcall) or give --rollcall", path.display());
+    }
+    std::path::absolute(&path).with_context(|| format!("{} is no path", path.display()))
+}

@@ -1,0 +1,100 @@
+//! A disk of its own for each node, so that its power can be cut.
+//!
+//! A disk is an ext4 file system in an image file, mounted by the loop device. What a node wrote and did not sync lies in the
+//! kernel's memory above the image, what it synced lies in the image. So a copy of the image is what a power cut leaves: the
+//! node is killed, the image is copied as it is, and the copy takes its place. Needs root, `mkfs.ext4`, `mount` and `umount`.
+//!
+//! Rejected: device mapper and FUSE, which test machines often lack, and the shutdown call of ext4, which needs unsafe code.
+//!
+//! Limits: a disk that reorders synced writes, or lies about them, is not shown. What the kernel wrote back by itself survives.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::command::run;
+
+/// Where disks are mounted, each as pid and number.
+const MOUNTS: &str = "/run/jepsen-lite";
+/// Room on a disk; the image is sparse.
+const BYTES: u64 = 1 << 30;
+
+/// The disks of a run. Dropping it unmounts them; the images stay.
+#[derive(Debug)]
+pub(crate) struct Disks {
+    folder: PathBuf,
+    nodes: usize,
+}
+
+impl Disks {
+    /// Makes and mounts them; the images lie in `folder`.
+    ///
+    /// # Errors
+    /// When a right or a program is missing.
+    pub(crate) fn create(nodes: usize, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let disks = Self { folder: folder.to_owned(), nodes };
+        for index in 0..nodes {
+            let (image, mount) = (disks.image(index), disks.mount_point(index));
+            let file = std::fs::File::create_new(&image).with_context(|| format!("cannot make {}", image.display()))?;
+            file.set_len(BYTES).with_context(|| format!("no room for {}", image.display()))?;
+            std::fs::create_dir_all(&mount).with_context(|| format!("cannot make {}", mount.display()))?;
+            run("mkfs.ext4", &["-q", "-F", &image.to_string_lossy()], "")?;
+            disks.mount(index)?;
+        }
+        Ok(disks)
+    }
+
+    /// Where a node keeps its data.
+    pub(crate) fn data_dir(&self, index: usize) -> PathBuf {
+        self.mount_point(index).join("node")
+    }
+
+    /// Loses what was not synced. The node must have been killed just before.
+    pub(crate) fn cut_power(&self, index: usize) -> Result<()> {
+        let image = self.image(index);
+        let copy = image.with_extension("copy");
+        run("cp", &["--sparse=always", &image.to_string_lossy(), &copy.to_string_lossy()], "")?;
+        run("umount", &[&self.mount_point(index).to_string_lossy()], "")?;
+        std::fs::rename(&copy, &image).with_context(|| format!("cannot replace {}", image.display()))?;
+        self.mount(index)
+    }
+
+    /// The kernel writes by itself as late as it can, so that much is lost.
+    fn mount(&self, index: usize) -> Result<()> {
+        let (image, mount) = (self.image(index), self.mount_point(index));
+        run("mount", &["-o", "loop,commit=300", &image.to_string_lossy(), &mount.to_string_lossy()], "")
+    }
+
+    fn image(&self, index: usize) -> PathBuf {
+        self.folder.join(format!("n{}.img", index + 1))
+    }
+
+    fn mount_point(&self, index: usize) -> PathBuf {
+        Path::new(MOUNTS).join(format!("{}-n{}", std::process::id(), index + 1))
+    }
+}
+
+impl Drop for Disks {
+    fn drop(&mut self) {
+        (0..self.nodes).for_each(|index| unmount(&self.mount_point(index)));
+    }
+}
+
+/// Unmounts what harnesses left that do not run any more.
+pub(crate) fn sweep() {
+    for entry in std::fs::read_dir(MOUNTS).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            unmount(&entry.path());
+        }
+    }
+}
+
+/// What cannot be undone now is left to the next sweep.
+fn unmount(mount: &Path) {
+    // Lazily, as a node that was just killed may hold it for a moment.
+    let _ = run("umount", &["-l", &mount.to_string_lossy()], "");
+    let _ = std::fs::remove_dir(mount);
+}

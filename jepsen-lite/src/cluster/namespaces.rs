@@ -1,0 +1,187 @@
+//! A network namespace per node, and a packet filter in each.
+//!
+//! ```text
+//!   root namespace                 node's namespace              hub's namespace
+//!   bridge jl<pid>c ── veth ────── client0   peer0 ── veth ───── bridge br0
+//! ```
+//!
+//! Clients come in by one interface and other nodes by another, so that cutting nodes from each other does not cut the
+//! clients. A link is cut where packets arrive: in one direction by one rule, in both by two. All rules of a node are swapped at
+//! once.
+//!
+//! Needs root, `ip`, `nft` and `nsenter`. Names hold the pid of the harness; [`sweep`] removes those of harnesses that are
+//! gone.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::Cuts;
+use super::command::run;
+use super::node::Addresses;
+
+const HTTP_PORT: u16 = 7400;
+const PEER_PORT: u16 = 7401;
+const GOSSIP_PORT: u16 = 7402;
+/// The network between nodes. It exists in namespaces of this run only, so it may be the same in each run.
+const PEER_NET: [u8; 3] = [10, 250, 0];
+/// How names of namespaces and interfaces begin.
+const PREFIX: &str = "jl";
+
+/// The namespaces of a run. Dropping it removes them.
+#[derive(Debug)]
+pub(crate) struct Namespaces {
+    run: u32,
+    nodes: usize,
+}
+
+impl Namespaces {
+    /// Makes them all.
+    ///
+    /// # Errors
+    /// When a right or a program is missing; what was made until then is removed.
+    pub(crate) fn create(nodes: usize) -> Result<Self> {
+        let made = Self { run: std::process::id(), nodes };
+        let hub = made.hub();
+        let bridge = made.client_bridge();
+        let net = made.client_net();
+        let mut commands = vec![
+            format!("netns add {hub}"),
+            format!("-n {hub} link add br0 type bridge"),
+            format!("-n {hub} link set br0 up"),
+            format!("link add {bridge} type bridge"),
+            format!("addr add {}.254/24 dev {bridge}", dotted(net)),
+            format!("link set {bridge} up"),
+        ];
+        for index in 0..nodes {
+            let (node, number) = (made.name(index), index + 1);
+            let outer = format!("{PREFIX}{}c{number}", made.run);
+            commands.extend([
+                format!("netns add {node}"),
+                format!("-n {node} link set lo up"),
+                format!("link add {outer} type veth peer name client0 netns {node}"),
+                format!("link set {outer} master {bridge} up"),
+                format!("-n {node} addr add {}.{number}/24 dev client0", dotted(net)),
+                format!("-n {node} link set client0 up"),
+                format!("-n {hub} link add p{number} type veth peer name peer0 netns {node}"),
+                format!("-n {hub} link set p{number} master br0 up"),
+                format!("-n {node} addr add {}.{number}/24 dev peer0", dotted(PEER_NET)),
+                format!("-n {node} link set peer0 up"),
+            ]);
+        }
+        for command in commands {
+            let arguments: Vec<&str> = command.split(' ').collect();
+            run("ip", &arguments, "")?;
+        }
+        // Also shows that filters can be set, before the run relies on it.
+        made.cut(&Cuts::none(nodes))?;
+        Ok(made)
+    }
+
+    /// The namespace of a node.
+    pub(crate) fn name(&self, index: usize) -> String {
+        format!("{PREFIX}{}-n{}", self.run, index + 1)
+    }
+
+    /// Where each node listens.
+    pub(crate) fn addresses(&self) -> Vec<Addresses> {
+        let address = |net: [u8; 3], index: usize, port| {
+            let last = u8::try_from(index + 1).unwrap_or(u8::MAX);
+            SocketAddr::from((Ipv4Addr::new(net[0], net[1], net[2], last), port))
+        };
+        let of_node = |index| Addresses {
+            http: address(self.client_net(), index, HTTP_PORT),
+            peer: address(PEER_NET, index, PEER_PORT),
+            gossip: address(PEER_NET, index, GOSSIP_PORT),
+        };
+        (0..self.nodes).map(of_node).collect()
+    }
+
+    /// Cuts exactly these links.
+    pub(crate) fn cut(&self, cuts: &Cuts) -> Result<()> {
+        for index in 0..self.nodes {
+            let unheard: Vec<String> = cuts
+                .unheard_at(index)
+                .into_iter()
+                .map(|from| format!("    ip saddr {}.{} drop\n", dotted(PEER_NET), from + 1))
+                .collect();
+            // Declaring the table before deleting it makes the first time like every other.
+            let rules = format!(
+                "table inet jepsen_lite\ndelete table inet jepsen_lite\ntable inet jepsen_lite {{\n  chain arriving {{\n    \
+                 type filter hook input priority 0\n    policy accept\n{}  }}\n}}\n",
+                unheard.concat()
+            );
+            let namespace = format!("--net=/run/netns/{}", self.name(index));
+            run("nsenter", &[&namespace, "--", "nft", "-f", "-"], &rules)?;
+        }
+        Ok(())
+    }
+
+    fn hub(&self) -> String {
+        format!("{PREFIX}{}-hub", self.run)
+    }
+
+    fn client_bridge(&self) -> String {
+        format!("{PREFIX}{}c", self.run)
+    }
+
+    /// A /24 of its own per harness, so that several can run at the same time.
+    fn client_net(&self) -> [u8; 3] {
+        let [_, _, high, low] = self.run.to_be_bytes();
+        [10, 64 + high % 64, low]
+    }
+}
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        remove(self.run);
+    }
+}
+
+/// Removes what harnesses left that do not run any more.
+pub(crate) fn sweep() {
+    let Ok(names) = std::fs::read_dir("/run/netns") else { return };
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut runs: Vec<u32> = names.filter_map(|name| run_of(&name)).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    for run in runs {
+        if !Path::new(&format!("/proc/{run}")).exists() {
+            remove(run);
+        }
+    }
+}
+
+/// The pid in the name of a namespace of ours.
+fn run_of(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
+}
+
+/// Removes the namespaces of a run, and with them their ends of all links; then the bridge.
+fn remove(pid: u32) {
+    let names = std::fs::read_dir("/run/netns").into_iter().flatten();
+    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    for name in names.filter(|name| run_of(name) == Some(pid)) {
+        // What cannot be removed now is swept by the next run.
+        let _ = run("ip", &["netns", "del", &name], "");
+    }
+    let _ = run("ip", &["link", "del", &format!("{PREFIX}{pid}c")], "");
+}
+
+fn dotted([a, b, c]: [u8; 3]) -> String {
+    format!("{a}.{b}.{c}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_namespaces_of_harnesses_are_swept() {
+        assert_eq!(run_of("jl123-n1"), Some(123));
+        for other in ["jl-n1", "jlx-n1", "blue", "jl123"] {
+            assert_eq!(run_of(other), None, "{other}");
+        }
+    }
+}

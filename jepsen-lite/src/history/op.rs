@@ -1,0 +1,248 @@
+//! Operations on the registry and their answers, in the words of the history.
+//!
+//! The harness sees the registry as a map from [`Thing`]s to what was last written there. Every write carries the id of
+//! its operation as its value, so any value that is ever seen says who wrote it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rollcall_api::query::Consistency;
+use serde::{Deserialize, Serialize};
+
+/// Number of an operation, unique in its run. It is also the value that the operation writes.
+pub(crate) type OpId = u64;
+
+/// Something that is written and read as a whole.
+///
+/// Its text is `i/service/id`, `c/service` or `k/key`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub(crate) enum Thing {
+    /// An instance of a service.
+    Instance { service: String, id: String },
+    /// The configuration document of a service. It cannot be removed.
+    Config { service: String },
+    /// A key.
+    Key { key: String },
+}
+
+impl Thing {
+    pub(crate) fn instance(service: &str, id: &str) -> Self {
+        Self::Instance { service: service.to_owned(), id: id.to_owned() }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance { service, id } => write!(f, "i/{service}/{id}"),
+            Self::Config { service } => write!(f, "c/{service}"),
+            Self::Key { key } => write!(f, "k/{key}"),
+        }
+    }
+}
+
+impl FromStr for Thing {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some(("i", rest)) => {
+                let (service, id) = rest.split_once('/').ok_or_else(|| format!("'{text}' names no instance"))?;
+                Ok(Self::instance(service, id))
+            }
+            Some(("c", service)) => Ok(Self::Config { service: service.to_owned() }),
+            Some(("k", key)) => Ok(Self::Key { key: key.to_owned() }),
+            _ => Err(format!("'{text}' is not i/service/id, c/service or k/key")),
+        }
+    }
+}
+
+impl From<Thing> for String {
+    fn from(thing: Thing) -> Self {
+        thing.to_string()
+    }
+}
+
+impl TryFrom<String> for Thing {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// On which condition a write happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Expect {
+    /// On none.
+    Any,
+    /// The thing is there.
+    Exists,
+    /// The thing is not there.
+    Absent,
+    /// The thing was last changed at this revision, by this operation as far as the client knows.
+    At { revision: u64, by: OpId },
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Call {
+    /// Writes the id of the operation into a thing.
+    Put { thing: Thing, expect: Expect },
+    /// Removes a thing.
+    Remove { thing: Thing, expect: Expect },
+    /// Reads a thing.
+    Get {
+        thing: Thing,
+        consistency: Consistency,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_revision: Option<u64>,
+    },
+    /// Reads all instances of a service.
+    List {
+        service: String,
+        consistency: Consistency,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_revision: Option<u64>,
+    },
+}
+
+impl Call {
+    /// What a write writes to and on which condition; `None` for reads.
+    pub(crate) fn write(&self) -> Option<(&Thing, Expect)> {
+        match self {
+            Self::Put { thing, expect } | Self::Remove { thing, expect } => Some((thing, *expect)),
+            Self::Get { .. } | Self::List { .. } => None,
+        }
+    }
+
+    /// How fresh a read must be; `None` for writes.
+    pub(crate) fn read(&self) -> Option<(Consistency, Option<u64>)> {
+        match self {
+            Self::Get { consistency, min_revision, .. } | Self::List { consistency, min_revision, .. } => {
+                Some((*consistency, *min_revision))
+            }
+            Self::Put { .. } | Self::Remove { .. } => None,
+        }
+    }
+
+    /// The kind in one word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Put { .. } => "put",
+            Self::Remove { .. } => "remove",
+            Self::Get { consistency, .. } => match consistency {
+                Consistency::Stale => "get-stale",
+                Consistency::Leader => "get-leader",
+                Consistency::Linearizable => "get",
+            },
+            Self::List { consistency, .. } => match consistency {
+                Consistency::Stale => "list-stale",
+                Consistency::Leader => "list-leader",
+                Consistency::Linearizable => "list",
+            },
+        }
+    }
+}
+
+/// A thing as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// The operation that wrote it.
+    pub(crate) op: OpId,
+    /// The revision of that write.
+    pub(crate) modified: u64,
+}
+
+/// A write that was acknowledged and then sent once more under the same idempotency key, to show that it is not done twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Again {
+    pub(crate) node: String,
+    /// The revision of the second answer; `None` when there was none.
+    pub(crate) revision: Option<u64>,
+}
+
+/// The answer to an operation that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// A put.
+    Written {
+        /// Its log index.
+        revision: u64,
+        /// The thing was not there before.
+        created: bool,
+        /// The thing is different now.
+        changed: bool,
+        /// The thing's revision now.
+        modified: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Again>,
+    },
+    /// A removal.
+    Removed {
+        /// Its log index.
+        revision: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Again>,
+    },
+    /// A read of a thing.
+    Found {
+        /// The log index that the answer shows.
+        revision: u64,
+        /// How old the node says that this may be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staleness_ms: Option<u64>,
+        held: Option<Held>,
+    },
+    /// A read of all instances of a service, in the order of the answer.
+    Listed {
+        /// The log index that the answer shows.
+        revision: u64,
+        /// How old the node says that this may be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staleness_ms: Option<u64>,
+        items: Vec<(String, Held)>,
+    },
+}
+
+impl Answer {
+    /// The log index of a write, or that a read shows.
+    pub(crate) fn revision(&self) -> u64 {
+        match self {
+            Self::Written { revision, .. }
+            | Self::Removed { revision, .. }
+            | Self::Found { revision, .. }
+            | Self::Listed { revision, .. } => *revision,
+        }
+    }
+
+    /// How old a read may be, as the node says.
+    pub(crate) fn staleness_ms(&self) -> Option<u64> {
+        match self {
+            Self::Found { staleness_ms, .. } | Self::Listed { staleness_ms, .. } => *staleness_ms,
+            Self::Written { .. } | Self::Removed { .. } => None,
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// It happened.
+    Ok(Answer),
+    /// It certainly did not happen.
+    Fail {
+        /// The code of the problem, or what went wrong before anything was sent.
+        why: String,
+        /// Log index at which the precondition was found not to hold.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+    },
+    /// It may have happened, or happen yet.
+    Info { why: String },
+}

@@ -1,0 +1,200 @@
+//! A history as checkers see it: events put together to operations, faults, watches and logs.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+
+use super::event::{Event, FaultPhase, LogEntry, RunInfo, Seen};
+use super::op::{Call, OpId, Outcome};
+
+/// An operation from its call to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Operation {
+    pub(crate) id: OpId,
+    pub(crate) client: u64,
+    pub(crate) node: String,
+    pub(crate) call: Call,
+    pub(crate) invoked: u64,
+    /// When it ended; `u64::MAX` for one that is still open, or whose outcome nobody knows: it may happen at any time.
+    pub(crate) returned: u64,
+    pub(crate) outcome: Outcome,
+}
+
+impl Operation {
+    /// The log index of its answer: of the write, that a read shows, or at which a precondition did not hold.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        match &self.outcome {
+            Outcome::Ok(answer) => Some(answer.revision()),
+            Outcome::Fail { revision, .. } => *revision,
+            Outcome::Info { .. } => None,
+        }
+    }
+}
+
+/// A fault from its beginning to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) name: String,
+    pub(crate) note: String,
+    pub(crate) begun: u64,
+    /// `None`: it lasted until the heal.
+    pub(crate) ended: Option<u64>,
+    pub(crate) skipped: bool,
+}
+
+/// Everything one watch saw, with times.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Watch {
+    pub(crate) seen: Vec<(u64, Seen)>,
+}
+
+/// The log as a node told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) node: String,
+    pub(crate) complete: bool,
+    pub(crate) entries: Vec<LogEntry>,
+}
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct History {
+    pub(crate) run: RunInfo,
+    /// By id.
+    pub(crate) operations: BTreeMap<OpId, Operation>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) watches: BTreeMap<u64, Watch>,
+    pub(crate) logs: Vec<Log>,
+    /// Node and what happened to it that must not.
+    pub(crate) troubles: Vec<(u64, String, String)>,
+    pub(crate) healed: Option<u64>,
+    pub(crate) recovered: Option<u64>,
+    /// The run ended in order.
+    pub(crate) ended: bool,
+    /// The time of the last event.
+    pub(crate) until: u64,
+}
+
+impl History {
+    /// Puts events together.
+    ///
+    /// # Errors
+    /// When they cannot come from one run: an end without a beginning, two of either, a client with two operations under
+    /// way.
+    pub(crate) fn of(events: Vec<Event>) -> Result<Self> {
+        let mut history = Self::default();
+        let mut busy: BTreeMap<u64, OpId> = BTreeMap::new();
+        for event in events {
+            history.add(event, &mut busy)?;
+        }
+        Ok(history)
+    }
+
+    fn add(&mut self, event: Event, busy: &mut BTreeMap<u64, OpId>) -> Result<()> {
+        match event {
+            Event::Run(run) => self.run = run,
+            Event::Invoke { at, op, client, node, call } => {
+                self.until = self.until.max(at);
+                if let Some(other) = busy.insert(client, op) {
+                    bail!("client {client} began operation {op} while {other} was under way");
+                }
+                let outcome = Outcome::Info { why: "still open when the history ends".to_owned() };
+                let operation = Operation { id: op, client, node, call, invoked: at, returned: u64::MAX, outcome };
+                if self.operations.insert(op, operation).is_some() {
+                    bail!("operation {op} begins twice");
+                }
+            }
+            Event::Return { at, op, outcome } => {
+                self.until = self.until.max(at);
+                let Some(operation) = self.operations.get_mut(&op) else {
+                    bail!("operation {op} ends and never began")
+                };
+                if busy.remove(&operation.client) != Some(op) {
+                    bail!("operation {op} ends twice");
+                }
+                operation.returned = if matches!(outcome, Outcome::Info { .. }) { u64::MAX } else { at };
+                operation.outcome = outcome;
+            }
+            Event::Fault { at, id, fault, phase, note } => {
+                self.until = self.until.max(at);
+                self.add_fault(at, id, fault, phase, note)?;
+            }
+            Event::Seen { at, watch, seen } => {
+                self.until = self.until.max(at);
+                self.watches.entry(watch).or_default().seen.push((at, seen));
+            }
+            Event::Log { at, node, complete, entries } => {
+                self.until = self.until.max(at);
+                self.logs.push(Log { node, complete, entries });
+            }
+            Event::Trouble { at, node, what } => self.troubles.push((at, node, what)),
+            Event::Healed { at } => self.healed = Some(at),
+            Event::Recovered { at } => self.recovered = Some(at),
+            Event::End { at } => {
+                self.until = self.until.max(at);
+                self.ended = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Faults are numbered in the order in which they begin.
+    fn add_fault(&mut self, at: u64, id: u64, name: String, phase: FaultPhase, note: String) -> Result<()> {
+        if phase == FaultPhase::Ended {
+            match self.faults.get_mut(usize::try_from(id)?) {
+                Some(fault) => fault.ended = Some(at),
+                None => bail!("fault {id} ends and never began"),
+            }
+            return Ok(());
+        }
+        if u64::try_from(self.faults.len())? != id {
+            bail!("fault {id} is out of order");
+        }
+        self.faults.push(Fault { name, note, begun: at, ended: None, skipped: phase == FaultPhase::Skipped });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Answer, Expect, Thing};
+
+    fn put(op: OpId, client: u64) -> Event {
+        let call = Call::Put { thing: Thing::instance("web", "1"), expect: Expect::Any };
+        Event::Invoke { at: op * 10, op, client, node: "n1".to_owned(), call }
+    }
+
+    fn returned(op: OpId) -> Event {
+        let answer = Answer::Removed { revision: op, again: None };
+        Event::Return { at: op * 10 + 5, op, outcome: Outcome::Ok(answer) }
+    }
+
+    #[test]
+    fn an_operation_under_way_at_the_end_is_open_for_ever() {
+        let history = History::of(vec![put(1, 0), put(2, 1), returned(2)]).unwrap();
+        assert_eq!(history.operations[&1].returned, u64::MAX);
+        assert!(matches!(history.operations[&1].outcome, Outcome::Info { .. }));
+        assert_eq!(history.operations[&2].revision(), Some(2));
+    }
+
+    #[test]
+    fn a_history_that_no_run_can_have_is_refused() {
+        for events in [
+            vec![put(1, 0), put(2, 0)],
+            vec![put(1, 0), put(1, 1)],
+            vec![returned(1)],
+            vec![put(1, 0), returned(1), returned(1)],
+        ] {
+            assert!(History::of(events.clone()).is_err(), "{events:?}");
+        }
+    }
+
+    #[test]
+    fn events_read_back_as_they_were_written() {
+        for event in [put(1, 0), returned(1), Event::End { at: 7 }] {
+            let line = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event, "{line}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Making one fault, and undoing it.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use super::{Kind, Who};
+use crate::cluster::{Cluster, Cuts};
+use crate::dice::Dice;
+
+/// Longest wait for a node that was asked to stop, or started again, before the nemesis goes on.
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(50);
+/// Most bytes of room that a torn write leaves without data.
+const TORN_BYTES_MAX: u64 = 5_000;
+/// Most bytes of a record's beginning that a torn write leaves: less than any record has.
+const BEGINNING_BYTES_MAX: u64 = 12;
+
+/// A fault that was made.
+pub(super) struct Begun {
+    kind: Kind,
+    targets: Vec<usize>,
+    /// Whom it hit.
+    pub(super) note: String,
+    /// It is there until it is undone; else it was over with its making.
+    pub(super) stays: bool,
+}
+
+/// Makes a fault.
+///
+/// # Errors
+/// When it cannot be made now; then what was changed is undone by the heal at the end.
+pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>) -> Result<Begun> {
+    let mut guard = cluster.lock().await;
+    let cluster = &mut *guard;
+    let targets = targets(kind, dice, cluster).await?;
+    let names: Vec<&str> = targets.iter().map(|&index| cluster.nodes[index].name()).collect();
+    let mut begun = Begun { kind, note: names.join(" "), targets, stays: true };
+    match kind {
+        Kind::Kill(_) => begun.targets.iter().try_for_each(|&index| cluster.nodes[index].kill())?,
+        Kind::PowerCut(_) => cluster.cut_power(&begun.targets)?,
+        Kind::Pause(_) => begun.targets.iter().try_for_each(|&index| cluster.nodes[index].pause())?,
+        Kind::Restart | Kind::RollingRestart => {
+            begun.stays = false;
+            for &index in &begun.targets {
+                restart(cluster, index).await?;
+            }
+        }
+        Kind::Partition(shape) => {
+            if shape.is_one_way() && !cluster.cuts_one_way() {
+                bail!("cutting one direction needs --network namespaces");
+            }
+            let leader = cluster.leader().await.context("no leader to cut off")?;
+            let cuts = shape.cuts(cluster.len(), leader, dice);
+            begun.note = format!("led by {}; {}", cluster.nodes[leader].name(), describe(&cuts));
+            cluster.cut(&cuts).await?;
+        }
+        Kind::TransferLeader => {
+            begun.stays = false;
+            cluster.transfer_leader(*begun.targets.first().context("nobody to hand over to")?).await?;
+        }
+        Kind::Replace => {
+            begun.stays = false;
+            let victim = *begun.targets.first().context("no node")?;
+            cluster.remove_member(victim).await?;
+            cluster.succeed(victim, PATIENCE).await?;
+            begun.note = format!("{} by {}", begun.note, cluster.nodes[victim].member());
+        }
+        Kind::FlipBit => {
+            begun.stays = false;
+            let victim = *begun.targets.first().context("no node")?;
+            begun.note = flip_and_restart(cluster, victim, dice).await?;
+        }
+        Kind::TornTail => {
+            let victim = *begun.targets.first().context("no node")?;
+            cluster.nodes[victim].kill()?;
+            begun.note = format!("{}: {}", begun.note, tear(cluster.nodes[victim].data_dir(), dice)?);
+        }
+    }
+    Ok(begun)
+}
+
+impl Begun {
+    /// Undoes it.
+    pub(super) async fn end(self, cluster: &Mutex<Cluster>) -> Result<()> {
+        let mut guard = cluster.lock().await;
+        let cluster = &mut *guard;
+        match self.kind {
+            Kind::Kill(_) | Kind::PowerCut(_) | Kind::TornTail => {
+                self.targets.iter().try_for_each(|&index| cluster.nodes[index].start())
+            }
+            Kind::Pause(_) => self.targets.iter().try_for_each(|&index| cluster.nodes[index].resume()),
+            Kind::Partition(_) => cluster.mend().await,
+            Kind::Restart | Kind::RollingRestart | Kind::TransferLeader | Kind::Replace | Kind::FlipBit => Ok(()),
+        }
+    }
+}
+
+/// Who does not hear whom.
+fn describe(cuts: &Cuts) -> String {
+    let line = |to: usize| {
+        let unheard: Vec<String> = cuts.unheard_at(to).into_iter().map(|from| format!("n{}", from + 1)).collect();
+        (!unheard.is_empty()).then(|| format!("n{} does not hear {}", to + 1, unheard.join(" ")))
+    };
+    (0..cuts.0.len()).filter_map(line).collect::<Vec<_>>().join(", ")
+}
+
+async fn targets(kind: Kind, dice: &mut Dice, cluster: &Cluster) -> Result<Vec<usize>> {
+    let nodes = cluster.len();
+    let order = dice.shuffled(nodes);
+    let minority = nodes.saturating_sub(1) / 2;
+    let leader = async || cluster.leader().await.context("there is no leader now");
+    Ok(match kind {
+        Kind::Kill(who) | Kind::PowerCut(who) | Kind::Pause(who) => match who {
+            Who::One => order[..1].to_vec(),
+            Who::Leader => vec![leader().await?],
+            Who::Minority => order[..minority.max(1)].to_vec(),
+            Who::Majority => order[..nodes - minority].to_vec(),
+            Who::All => order,
+        },
+        Kind::Restart | Kind::TornTail | Kind::Replace | Kind::FlipBit => order[..1].to_vec(),
+        Kind::RollingRestart => order,
+        Kind::Partition(_) => Vec::new(),
+        Kind::TransferLeader => {
+            let leader = leader().await?;
+            order.into_iter().filter(|&index| index != leader).take(1).collect()
+        }
+    })
+}
+
+/// Stops a node in order, and starts it again; waits until it serves, or not for ever.
+async fn restart(cluster: &mut Cluster, index: usize) -> Result<()> {
+    cluster.nodes[index].terminate()?;
+    let start = Instant::now();
+    while cluster.nodes[index].look_ended().is_none() {
+        if start.elapsed() > PATIENCE {
+            bail!("{} did not stop within {} s of SIGTERM", cluster.nodes[index].name(), PATIENCE.as_secs());
+        }
+        sleep(POLL).await;
+    }
+    cluster.nodes[index].forget();
+    cluster.nodes[index].start()?;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE && !cluster.is_ready(index).await {
+        sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Leaves a torn write at the end of a stopped node's log: what a power cut makes of a record that was under way, and so was
+/// never acknowledged. That is its beginning, or the room for it without the data. Taking away bytes instead could take
+/// what was acknowledged, and other bytes would be damage: a node may refuse both.
+fn tear(data_dir: &Path, dice: &mut Dice) -> Result<String> {
+    let path = newest_log_file(data_dir)?;
+    let (bytes, kind) = if dice.chance(50) {
+        (vec![0; usize::try_from(dice.between(1, TORN_BYTES_MAX))?], "zero")
+    } else {
+        let written = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let count = usize::try_from(dice.between(1, BEGINNING_BYTES_MAX))?;
+        (written.into_iter().take(count).collect(), "first")
+    };
+    let mut file: File = OpenOptions::new().append(true).open(&path).with_context(|| path.display().to_string())?;
+    file.write_all(&bytes).with_context(|| format!("cannot append to {}", path.display()))?;
+    Ok(format!("{} {kind} bytes of a write at the end of {}", bytes.len(), path.display()))
+}
+
+/// Flips a bit in a stopped node's log and starts it. It may serve, if it does not need what was hit, and the checkers judge
+/// what it says; or it refuses, and is replaced by a new node.
+async fn flip_and_restart(cluster: &mut Cluster, victim: usize, dice: &mut Dice) -> Result<String> {
+    cluster.nodes[victim].kill()?;
+    let path = newest_log_file(cluster.nodes[victim].data_dir())?;
+    let mut bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    // Not near the end, where damage may look like a write that was torn, which was never acknowledged.
+    let (place, bit) = (dice.below(bytes.len() / 4 * 3), dice.below(8));
+    if let Some(byte) = bytes.get_mut(place) {
+        *byte ^= 1 << bit;
+    }
+    std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let note = format!("{} at byte {place} of {}", cluster.nodes[victim].name(), path.display());
+    cluster.nodes[victim].start()?;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if cluster.nodes[victim].look_ended().is_some() {
+            cluster.nodes[victim].forget();
+            cluster.remove_member(victim).await?;
+            cluster.succeed(victim, PATIENCE).await?;
+            return Ok(format!("{note}: it refused to start, and was replaced by {}", cluster.nodes[victim].member()));
+        }
+        if cluster.is_ready(victim).await {
+            return Ok(format!("{note}: it serves"));
+        }
+        sleep(POLL).await;
+    }
+    bail!("{note}: it neither serves nor ends")
+}
+
+/// The file of the log that was written last.
+fn newest_log_file(data_dir: &Path) -> Result<PathBuf> {
+    let log = data_dir.join("log");
+    let mut newest: Option<(SystemTime, PathBuf)> = None;
+    for entry in std::fs::read_dir(&log).with_context(|| format!("cannot list {}", log.display()))? {
+        let entry = entry.context("cannot list the log")?;
+        if entry.path().extension().is_none_or(|extension| extension != "wal") {
+            continue;
+        }
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).context("a file without a time")?;
+        if newest.as_ref().is_none_or(|(other, _)| *other < modified) {
+            newest = Some((modified, entry.path()));
+        }
+    }
+    newest.map(|(_, path)| path).with_context(|| format!("no file in {}", log.display()))
+}

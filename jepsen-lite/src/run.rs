@@ -1,0 +1,398 @@
+//! A run from its first process to its verdict.
+//!
+//! Load and faults for the time limit; then everything is healed, all nodes must serve again, everything is read from every
+//! node, and every node tells its log. Whatever happens (a fault that cannot be undone, Ctrl-C) the cluster is taken down and
+//! the history up to there is kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rollcall_api::query::Consistency;
+use rollcall_api::{ClusterStatus, Code, HistoryRecord, List, paths};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, Insistence, Place, op_of_actor};
+use crate::cluster::{Cluster, ClusterOptions, Network, Node};
+use crate::history::{Call, Event, LogEntry, Recorder, RunInfo};
+use crate::nemesis::{self, Nemesis};
+use crate::watcher::Watcher;
+use crate::workload::{Shared, Worker, Workload};
+
+/// Longest wait for a new cluster.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for all nodes to serve after the heal.
+const RECOVERY_PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for the nodes to reach the same revision at the end.
+const CONVERGENCE_PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait of a client for one answer. Longer than an election, shorter than most faults.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Number of the first client that reads at the end; no worker comes so far.
+const FINAL_CLIENTS: u64 = 1 << 40;
+/// Looks for nodes that ended by themselves so often.
+const WATCH_NODES_EVERY: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(100);
+/// Most changes in one page of a log.
+const LOG_PAGE: usize = 5_000;
+
+/// How to run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunOptions {
+    pub(crate) workload: Workload,
+    pub(crate) nemeses: Vec<String>,
+    pub(crate) seed: u64,
+    pub(crate) nodes: usize,
+    pub(crate) clients: usize,
+    pub(crate) watchers: usize,
+    /// Operations per second of all clients together.
+    pub(crate) rate: u64,
+    pub(crate) time_limit: Duration,
+    pub(crate) min_ok: u64,
+    pub(crate) network: Network,
+    pub(crate) binary: PathBuf,
+    pub(crate) planted: Option<String>,
+    /// Where everything of this run goes.
+    pub(crate) folder: PathBuf,
+    pub(crate) command: String,
+    /// Set by Ctrl-C.
+    pub(crate) interrupt: Arc<AtomicBool>,
+}
+
+impl RunOptions {
+    /// The file with the history.
+    pub(crate) fn history(&self) -> PathBuf {
+        self.folder.join("history.jsonl")
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.load(Ordering::Relaxed)
+    }
+
+    /// Waits for `work`, unless somebody presses Ctrl-C.
+    async fn or_interrupt<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let interrupted = async {
+            while !self.is_interrupted() {
+                sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            done = work => Ok(done),
+            () = interrupted => bail!("interrupted"),
+        }
+    }
+}
+
+/// Runs; the history is in [`RunOptions::history`] afterwards, also when this fails.
+///
+/// # Errors
+/// Faults of the harness: the cluster does not come up, a fault cannot be undone, the disk is full.
+pub(crate) async fn run(options: &RunOptions) -> Result<()> {
+    fs::create_dir_all(&options.folder).with_context(|| format!("cannot make {}", options.folder.display()))?;
+    let client = Client::new(ATTEMPT_TIMEOUT)?;
+    let cluster_options = ClusterOptions {
+        nodes: options.nodes,
+        binary: options.binary.clone(),
+        folder: options.folder.clone(),
+        network: options.network,
+        has_disks: has_disks(&options.nemeses)?,
+        planted: options.planted.clone(),
+    };
+    let mut cluster = Cluster::prepare(&cluster_options, client.clone())?;
+    let places = cluster.places();
+    let recorder = Arc::new(Recorder::create(&options.history(), info(options, &places))?);
+    cluster.start_all()?;
+    options.or_interrupt(cluster.wait_ready(START_PATIENCE)).await?.context("the cluster does not come up")?;
+    cluster.learn_ids().await?;
+    let floor = client.fetch::<ClusterStatus>(&places[0], paths::CLUSTER).await?.revision;
+    let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
+    let shared = Arc::new(Shared::new(run.recorder.clone()));
+    let watch = run.watch();
+    run.load(&shared).await?;
+    options.or_interrupt(run.finish(&shared, &watch)).await??;
+    watch.stop().await?;
+    run.recorder.write(&Event::End { at: run.recorder.now() });
+    run.recorder.finish()
+}
+
+/// Whether a fault of these nemeses needs disks.
+fn has_disks(nemeses: &[String]) -> Result<bool> {
+    let kinds = nemeses.iter().map(|name| nemesis::Kind::of_name(name)).collect::<Result<Vec<_>>>()?;
+    Ok(kinds.into_iter().flatten().any(|kind| kind.needs_disks()))
+}
+
+fn info(options: &RunOptions, places: &[Place]) -> RunInfo {
+    RunInfo {
+        format: 0,
+        workload: options.workload.name().to_owned(),
+        nemeses: options.nemeses.clone(),
+        seed: options.seed,
+        nodes: places.iter().map(|place| place.node.clone()).collect(),
+        clients: options.clients,
+        time_limit_ms: u64::try_from(options.time_limit.as_millis()).unwrap_or(u64::MAX),
+        min_ok: options.min_ok,
+        network: options.network.name().to_owned(),
+        planted: options.planted.clone(),
+        command: options.command.clone(),
+    }
+}
+
+struct Run<'o> {
+    options: &'o RunOptions,
+    client: Client,
+    places: Vec<Place>,
+    recorder: Arc<Recorder>,
+    cluster: Arc<Mutex<Cluster>>,
+    /// The revision before the first operation.
+    floor: u64,
+}
+
+impl Run<'_> {
+    /// Clients and nemesis for the time limit.
+    async fn load(&self, shared: &Arc<Shared>) -> Result<()> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let workers: Vec<_> =
+            (0..self.options.clients).map(|number| tokio::spawn(self.worker(number, shared, &stop).run())).collect();
+        let nemesis = Nemesis {
+            names: self.options.nemeses.clone(),
+            seed: self.options.seed,
+            cluster: self.cluster.clone(),
+            recorder: self.recorder.clone(),
+            stop: stop.clone(),
+        };
+        let nemesis = tokio::spawn(nemesis.run());
+        let until = Instant::now() + self.options.time_limit;
+        let mut told = vec![false; self.places.len()];
+        let may_end = self.options.nemeses.is_empty();
+        while Instant::now() < until && (may_end || !nemesis.is_finished()) && !self.options.is_interrupted() {
+            sleep(WATCH_NODES_EVERY).await;
+            self.look_for_trouble(&mut told).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        let result = nemesis.await.context("the nemesis broke")?;
+        for worker in workers {
+            worker.await.context("a client broke")?;
+        }
+        self.look_for_trouble(&mut told).await;
+        result.context("a fault could not be undone")
+    }
+
+    /// Starts the watchers.
+    fn watch(&self) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut tasks, mut reached) = (Vec::new(), Vec::new());
+        for number in 0..self.options.watchers as u64 {
+            // Those of a few services may never be told of the last change, so nobody waits for them.
+            let is_of_few = number % 2 == 1;
+            let services =
+                self.options.workload.final_reads(1).into_iter().take(if is_of_few { 2 } else { 0 }).collect();
+            let far = Arc::new(AtomicU64::new(0));
+            if !is_of_few {
+                reached.push(far.clone());
+            }
+            let watcher = Watcher {
+                number,
+                seed: self.options.seed,
+                places: self.places.clone(),
+                services,
+                client: self.client.clone(),
+                recorder: self.recorder.clone(),
+                stop: stop.clone(),
+                reached: far,
+            };
+            tasks.push(tokio::spawn(watcher.run()));
+        }
+        Watch { stop, tasks, reached }
+    }
+
+    fn worker(&self, number: usize, shared: &Arc<Shared>, stop: &Arc<AtomicBool>) -> Worker {
+        let mut places = self.places.clone();
+        let count = places.len();
+        places.rotate_left(number % count);
+        let clients = self.options.clients as u64;
+        Worker {
+            number,
+            clients: self.options.clients,
+            workload: self.options.workload,
+            seed: self.options.seed,
+            places,
+            pause: Duration::from_micros(1_000_000 * clients / self.options.rate.max(1)),
+            client: self.client.clone(),
+            shared: shared.clone(),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Notes nodes that ended though nobody killed them.
+    async fn look_for_trouble(&self, told: &mut [bool]) {
+        let Ok(mut cluster) = self.cluster.try_lock() else { return };
+        for (node, told) in cluster.nodes.iter_mut().zip(told) {
+            if let Some(ended) = node.look_ended()
+                && !*told
+            {
+                *told = true;
+                let what = format!("its process ended by itself ({}); see {}", ended.how, ended.log.display());
+                let (at, node) = (self.recorder.now(), node.name().to_owned());
+                self.recorder.write(&Event::Trouble { at, node, what });
+            }
+        }
+    }
+
+    /// Heals, waits until everything serves, reads everything, and takes the cluster down.
+    async fn finish(&self, shared: &Shared, watch: &Watch) -> Result<()> {
+        let mut cluster = self.cluster.lock().await;
+        nemesis::heal(&mut cluster).await.context("the cluster could not be healed")?;
+        self.recorder.write(&Event::Healed { at: self.recorder.now() });
+        match cluster.wait_ready(RECOVERY_PATIENCE).await {
+            Ok(_) => {
+                self.recorder.write(&Event::Recovered { at: self.recorder.now() });
+                // A node that forgot its cuts over a restart may still be cut off by another that did not restart.
+                cluster.mend().await?;
+                self.final_reads(shared).await;
+                let last = self.tell_logs().await?;
+                watch.wait_for(last).await;
+            }
+            Err(error) => {
+                let (at, what) = (self.recorder.now(), format!("after the heal: {error:#}"));
+                self.recorder.write(&Event::Trouble { at, node: "cluster".to_owned(), what });
+            }
+        }
+        self.look_for_panics(&cluster.nodes)
+    }
+
+    /// Every service that was used, from every node.
+    async fn final_reads(&self, shared: &Shared) {
+        for service in self.options.workload.final_reads(shared.begun()) {
+            for (index, place) in self.places.iter().enumerate() {
+                let (op, client) = (self.recorder.next_op(), FINAL_CLIENTS + index as u64);
+                let consistency = Consistency::Linearizable;
+                let call = Call::List { service: service.clone(), consistency, min_revision: None };
+                let (at, node) = (self.recorder.now(), place.node.clone());
+                self.recorder.write(&Event::Invoke { at, op, client, node, call: call.clone() });
+                let outcome = self.client.run(&[place], op, &call, Insistence { retries: 5, again: false }).await;
+                self.recorder.write(&Event::Return { at: self.recorder.now(), op, outcome });
+            }
+        }
+    }
+
+    /// Every node's log since the run began; returns the revision of the last change that a watch shows.
+    async fn tell_logs(&self) -> Result<u64> {
+        let goal = self.wait_converged().await?;
+        let mut last = 0;
+        for place in &self.places {
+            let complete = self.has_all_since_floor(place).await;
+            let mut entries = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let path = format!("{}?limit={LOG_PAGE}{cursor}", paths::HISTORY);
+                let page: List<HistoryRecord> = self.client.fetch(place, &path).await?;
+                let since = page.items.iter().take_while(|record| record.revision > self.floor);
+                // Nobody asks for a transition of states: the cluster journals what it observed.
+                let asked_for = since.filter(|record| record.revision <= goal && record.action != "state");
+                let new: Vec<LogEntry> = asked_for.map(entry).collect();
+                // Changes of keys are in no watch.
+                let watched = page.items.iter().filter(|record| record.service.is_some()).map(|record| record.revision);
+                last = last.max(watched.max().unwrap_or(0));
+                let is_last = page.items.last().is_none_or(|oldest| oldest.revision <= self.floor);
+                entries.extend(new);
+                match page.next_cursor {
+                    Some(next) if !is_last => cursor = format!("&cursor={next}"),
+                    _ => break,
+                }
+            }
+            entries.reverse();
+            let (at, node) = (self.recorder.now(), place.node.clone());
+            self.recorder.write(&Event::Log { at, node, complete, entries });
+        }
+        Ok(last)
+    }
+
+    /// Waits until all nodes have applied what the first one to be asked had committed.
+    async fn wait_converged(&self) -> Result<u64> {
+        let start = Instant::now();
+        loop {
+            let mut revisions = Vec::new();
+            for place in &self.places {
+                let status: Result<ClusterStatus> = self.client.fetch(place, paths::CLUSTER).await;
+                revisions.extend(status.map(|status| status.revision));
+            }
+            let (least, most) = (revisions.iter().min().copied(), revisions.iter().max().copied());
+            match (least, most) {
+                (Some(least), Some(most)) if least == most && revisions.len() == self.places.len() => return Ok(most),
+                _ if start.elapsed() > CONVERGENCE_PATIENCE => {
+                    bail!("the nodes do not reach the same revision: {revisions:?}")
+                }
+                _ => sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Whether the node still has every change since the run began: it would refuse a watch from there otherwise.
+    async fn has_all_since_floor(&self, place: &Place) -> bool {
+        let path = format!("{}?since={}&wait=0ms", paths::instances("none"), self.floor);
+        match self.client.open(place, &path, None).await {
+            Ok(response) => response.status() != Code::RevisionCompacted.status() && response.status().as_u16() < 400,
+            Err(_) => false,
+        }
+    }
+
+    /// A panic that the process survived shows in its log only.
+    fn look_for_panics(&self, nodes: &[Node]) -> Result<()> {
+        for node in nodes {
+            let log = fs::read(node.log()).with_context(|| format!("cannot read {}", node.log().display()))?;
+            let log = String::from_utf8_lossy(&log);
+            if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
+                let (at, node) = (self.recorder.now(), node.name().to_owned());
+                self.recorder.write(&Event::Trouble { at, node, what: format!("its log says: {line}") });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The watchers of a run.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+    /// How far each of those is that watch everything.
+    reached: Vec<Arc<AtomicU64>>,
+}
+
+impl Watch {
+    /// Waits until all were told of `revision`, or long enough; the checker says who was not.
+    async fn wait_for(&self, revision: u64) {
+        let start = Instant::now();
+        let is_behind = || self.reached.iter().any(|reached| reached.load(Ordering::Relaxed) < revision);
+        while is_behind() && start.elapsed() < CONVERGENCE_PATIENCE {
+            sleep(POLL).await;
+        }
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.context("a watcher broke")?;
+        }
+        Ok(())
+    }
+}
+
+fn entry(record: &HistoryRecord) -> LogEntry {
+    LogEntry {
+        revision: record.revision,
+        op: op_of_actor(&record.actor),
+        removed: matches!(record.action.as_str(), "deregistered" | "removed" | "kv_removed"),
+    }
+}
+
+/// Removes the nodes' data, which is large, and keeps history, logs and reports.
+pub(crate) fn remove_data(folder: &Path) {
+    // Whoever wants room can remove the rest by hand.
+    for part in ["data", "disks"] {
+        let _ = fs::remove_dir_all(folder.join(part));
+    }
+}

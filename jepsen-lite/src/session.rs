@@ -1,0 +1,158 @@
+//! From arguments to a verdict: what the commands do.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::check::{self, Verdict};
+use crate::cli::{NetworkArg, RunArgs};
+use crate::cluster::{self, Network};
+use crate::run::RunOptions;
+use crate::workload::Workload;
+use crate::{history, nemesis, report};
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) verdict: Verdict,
+    /// Kinds of broken promises.
+    pub(crate) broken: Vec<&'static str>,
+    pub(crate) seed: u64,
+    /// Operations that succeeded.
+    pub(crate) succeeded: usize,
+    /// Faults that were made.
+    pub(crate) faults: usize,
+    /// Its length in whole seconds.
+    pub(crate) seconds: u64,
+}
+
+/// Makes a run and judges it.
+///
+/// # Errors
+/// When the harness fails. What was recorded until then was judged and shown, but proves nothing.
+pub(crate) fn run(args: &RunArgs) -> Result<Judged> {
+    let options = options(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let interrupt = options.interrupt.clone();
+    let result = runtime.block_on(async {
+        tokio::spawn(async move {
+            asked_to_stop().await;
+            interrupt.store(true, Ordering::Relaxed);
+        });
+        crate::run::run(&options).await
+    });
+    // What was recorded until a failure is still worth a look, and says nothing for sure.
+    if let Err(error) = result {
+        if options.history().is_file() {
+            let _ = judge(&options.history());
+        }
+        return Err(error);
+    }
+    let judged = judge(&options.history())?;
+    if judged.verdict == Verdict::Valid && !args.keep_data {
+        crate::run::remove_data(&options.folder);
+    }
+    Ok(judged)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn asked_to_stop() {
+    let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        // Then it is Ctrl-C alone; without that one, too, the harness ends as any program does.
+        return drop(tokio::signal::ctrl_c().await);
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated.recv() => {}
+    }
+}
+
+fn options(args: &RunArgs) -> Result<RunOptions> {
+    cluster::sweep();
+    let workload = Workload::parse(&args.workload)?;
+    let nemeses: Vec<String> = args.nemesis.iter().filter(|name| *name != "none").cloned().collect();
+    nemeses.iter().try_for_each(|name| nemesis::Kind::of_name(name).map(drop))?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let seed = args.seed.unwrap_or(now.subsec_nanos().into());
+    let network = match args.network {
+        NetworkArg::Endpoint => Network::Endpoint,
+        NetworkArg::Namespaces => Network::Namespaces,
+        NetworkArg::Auto if rustix::process::geteuid().is_root() => Network::Namespaces,
+        NetworkArg::Auto => Network::Endpoint,
+    };
+    let named = if nemeses.is_empty() { "none".to_owned() } else { nemeses.join("+") };
+    let folder = args.store.join(format!("{}-{}-{named}-{seed}", now.as_secs(), workload.name()));
+    let clients = args.clients.unwrap_or(usize::from(args.nodes) * 2).max(1);
+    let command = format!(
+        "jepsen-lite run --workload {} --nemesis {} --time-limit {}ms --seed {seed} --nodes {} --clients {clients} --watchers {} --rate {} \
+         --network {}{}",
+        workload.name(),
+        if nemeses.is_empty() { "none".to_owned() } else { nemeses.join(",") },
+        args.time_limit.as_millis(),
+        args.nodes,
+        args.watchers,
+        args.rate,
+        network.name(),
+        args.plant.as_ref().map(|bug| format!(" --plant {bug}")).unwrap_or_default(),
+    );
+    Ok(RunOptions {
+        workload,
+        nemeses,
+        seed,
+        nodes: args.nodes.into(),
+        clients,
+        watchers: args.watchers,
+        rate: args.rate,
+        time_limit: args.time_limit,
+        min_ok: args.min_ok.unwrap_or(args.time_limit.as_secs() * 10),
+        network,
+        binary: cluster::find_binary(args.rollcall.as_deref())?,
+        planted: args.plant.clone(),
+        folder: std::path::absolute(&folder).with_context(|| format!("{} is no path", folder.display()))?,
+        command,
+        interrupt: Arc::new(AtomicBool::new(false)),
+    })
+}
+
+/// Judges a history, and writes the report beside it and to standard output.
+pub(crate) fn judge(path: &Path) -> Result<Judged> {
+    let history = history::read_file(path)?;
+    let judgements = check::check(&history);
+    let text = report::text(&history, &judgements);
+    write!(std::io::stdout(), "{text}").context("cannot write to standard output")?;
+    let file = path.with_file_name("report.txt");
+    std::fs::write(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
+    let page = path.with_file_name("report.html");
+    std::fs::write(&page, report::html(&history, &judgements))
+        .with_context(|| format!("cannot write {}", page.display()))?;
+    writeln!(std::io::stdout(), "  {}", path.parent().unwrap_or(path).display()).context("cannot write")?;
+    let findings = judgements.iter().flat_map(|judgement| &judgement.findings);
+    let is_ok = |operation: &&history::Operation| matches!(operation.outcome, history::Outcome::Ok(_));
+    Ok(Judged {
+        verdict: check::verdict(&judgements),
+        broken: findings.filter(|finding| finding.verdict == Verdict::Invalid).map(|finding| finding.kind).collect(),
+        seed: history.run.seed,
+        succeeded: history.operations.values().filter(is_ok).count(),
+        faults: history.faults.iter().filter(|fault| !fault.skipped).count(),
+        seconds: history.until / 1_000_000_000,
+    })
+}
+
+/// Shows what there is to choose from.
+pub(crate) fn list() -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "workloads")?;
+    for workload in Workload::ALL {
+        writeln!(out, "  {:<16} {}", workload.name(), workload.describe())?;
+    }
+    writeln!(out, "nemeses")?;
+    for (name, kinds) in nemesis::Kind::names() {
+        let kinds: Vec<&str> = kinds.iter().map(|kind| kind.describe()).collect();
+        writeln!(out, "  {name:<16} {}", kinds.join(", "))?;
+    }
+    writeln!(out, "checkers\n  traffic, replay, linear, set, watch, staleness")?;
+    Ok(())
+}

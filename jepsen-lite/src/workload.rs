@@ -1,0 +1,150 @@
+//! What clients do: one generator per workload.
+//!
+//! Every choice follows from the seed and the client's number; which operation meets which fault does not, since real time
+//! decides that. A client has one operation under way. After one whose outcome nobody knows it goes on under a new number,
+//! as the old one may be busy for ever.
+
+mod documents;
+mod registers;
+mod set;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Client, Insistence, Place};
+use crate::dice::Dice;
+use crate::history::{Call, Event, OpId, Outcome, Recorder};
+
+/// What a client does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) call: Call,
+    pub(crate) insistence: Insistence,
+}
+
+/// Draws the operations of one client.
+pub(crate) trait Generator: Send {
+    /// The next operation.
+    fn next(&mut self, dice: &mut Dice) -> Step;
+    /// Tells how it ended, so that later ones can build on it.
+    fn observe(&mut self, op: OpId, call: &Call, outcome: &Outcome);
+}
+
+/// A workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Workload {
+    Registers,
+    Set,
+    Documents,
+}
+
+impl Workload {
+    pub(crate) const ALL: &'static [Self] = &[Self::Registers, Self::Set, Self::Documents];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Registers => "registers",
+            Self::Set => "set",
+            Self::Documents => "documents",
+        }
+    }
+
+    pub(crate) const fn describe(self) -> &'static str {
+        match self {
+            Self::Registers => "put, compare-and-set, remove and read single instances at every consistency",
+            Self::Set => "register and deregister many instances, list them; writes are retried and sent twice",
+            Self::Documents => "compare-and-set of configuration documents and keys, read-your-writes",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        match Self::ALL.iter().find(|workload| workload.name() == text) {
+            Some(workload) => Ok(*workload),
+            None => bail!("there is no workload '{text}'; `jepsen-lite list` shows them"),
+        }
+    }
+
+    fn generator(self, shared: &Arc<Shared>, client: usize) -> Box<dyn Generator> {
+        match self {
+            Self::Registers => Box::new(registers::Registers::new(shared.clone())),
+            Self::Set => Box::new(set::Set::new(shared.clone(), client)),
+            Self::Documents => Box::new(documents::Documents::new(shared.clone())),
+        }
+    }
+
+    /// What to read from every node at the end, when `written` operations were begun.
+    pub(crate) fn final_reads(self, begun: u64) -> Vec<String> {
+        match self {
+            Self::Registers => registers::services(begun),
+            Self::Set => set::services(begun),
+            Self::Documents => Vec::new(),
+        }
+    }
+}
+
+/// What the clients of a run share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) recorder: Arc<Recorder>,
+    /// Operations that were begun; what is worked on moves on with it.
+    begun: std::sync::atomic::AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
+        Self { recorder, begun: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+}
+
+/// One client at work, until `stop` is set.
+pub(crate) struct Worker {
+    pub(crate) number: usize,
+    /// Clients in all: a client that is given up goes on as its number plus this.
+    pub(crate) clients: usize,
+    pub(crate) workload: Workload,
+    pub(crate) seed: u64,
+    /// The nodes, beginning with the one that this client uses.
+    pub(crate) places: Vec<Place>,
+    /// Mean pause between two operations.
+    pub(crate) pause: Duration,
+    pub(crate) client: Client,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Worker {
+    pub(crate) async fn run(self) {
+        let mut dice = Dice::of_part(self.seed, 1000 + self.number as u64);
+        let mut generator = self.workload.generator(&self.shared, self.number);
+        let places: Vec<&Place> = self.places.iter().collect();
+        let (recorder, mut process) = (&self.shared.recorder, self.number as u64);
+        let mut next_at = Instant::now();
+        while !self.stop.load(Ordering::Relaxed) {
+            let step = generator.next(&mut dice);
+            let op = recorder.next_op();
+            self.shared.begun.fetch_add(1, Ordering::Relaxed);
+            let node = self.places.first().map(|place| place.node.clone()).unwrap_or_default();
+            recorder.write(&Event::Invoke { at: recorder.now(), op, client: process, node, call: step.call.clone() });
+            let outcome = self.client.run(&places, op, &step.call, step.insistence).await;
+            recorder.write(&Event::Return { at: recorder.now(), op, outcome: outcome.clone() });
+            generator.observe(op, &step.call, &outcome);
+            if matches!(outcome, Outcome::Info { .. }) {
+                process += self.clients as u64;
+            }
+            // A node that is down refuses at once; without a pause its clients would only count refusals.
+            let least = if matches!(outcome, Outcome::Fail { revision: None, .. }) { 50 } else { 0 };
+            next_at = (next_at + self.pause).max(Instant::now() + Duration::from_millis(least));
+            if next_at > Instant::now() {
+                sleep(next_at - Instant::now()).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Facts about the health of instances, shown on real processes: nodes that probe, and targets that the tests own.
+
+mod failing;
+mod forecast;
+mod journal;
+mod leases;
+mod support;
