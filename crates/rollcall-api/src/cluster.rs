@@ -105,6 +105,9 @@ pub struct Member {
 pub struct MemberGossip {
     /// Start of its process; each start has a greater one.
     pub generation: u64,
+    /// The highest heartbeat of this process that was heard; it advances with every round of gossip. 0 if the node tells none.
+    #[serde(default)]
+    pub heartbeat: u64,
     /// Time since its heartbeat advanced or it answered.
     pub silence_ms: u64,
     /// Silence after which it is asked and suspected.

@@ -150,6 +150,7 @@ fn observed(mut member: api::Member, heard: &Member) -> api::Member {
     member.cause = health.cause.phrase().to_owned();
     member.gossip = Some(api::MemberGossip {
         generation: health.generation,
+        heartbeat: health.heartbeat,
         silence_ms: millis(health.silence),
         patience_ms: millis(health.patience),
         rtt_us: health.rtt.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
