@@ -4,7 +4,9 @@
 //! was killed with -9 leaves nothing running either: nodes stop when their standard input closes, and namespaces of a dead
 //! harness are swept by the next run.
 
+mod clocks;
 mod command;
+mod cuts;
 mod disks;
 mod namespaces;
 mod node;
@@ -21,6 +23,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Place};
 
+use clocks::Clocks;
+pub(crate) use cuts::{Cuts, Traffic};
 use disks::Disks;
 use namespaces::Namespaces;
 pub(crate) use node::{Node, NodeOptions};
@@ -60,34 +64,10 @@ pub(crate) struct ClusterOptions {
     pub(crate) network: Network,
     /// Each node has a disk of its own, whose power can be cut.
     pub(crate) has_disks: bool,
+    /// Each node has a clock of its own, which can be set.
+    pub(crate) has_clocks: bool,
     /// Bugs that the nodes plant in themselves, when they were built for it.
     pub(crate) planted: Option<String>,
-}
-
-/// What a packet may not do: `cut[from][to]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cuts(pub(crate) Vec<Vec<bool>>);
-
-impl Cuts {
-    pub(crate) fn none(nodes: usize) -> Self {
-        Self(vec![vec![false; nodes]; nodes])
-    }
-
-    /// Cuts what `is_cut(from, to)` says.
-    pub(crate) fn of(nodes: usize, is_cut: impl Fn(usize, usize) -> bool) -> Self {
-        let row = |from| (0..nodes).map(|to| from != to && is_cut(from, to)).collect();
-        Self((0..nodes).map(row).collect())
-    }
-
-    /// Nodes whose packets do not reach `to`.
-    pub(crate) fn unheard_at(&self, to: usize) -> Vec<usize> {
-        (0..self.0.len()).filter(|&from| self.0[from][to]).collect()
-    }
-
-    /// Whether every cut is one in both directions.
-    pub(crate) fn is_symmetric(&self) -> bool {
-        (0..self.0.len()).all(|from| (0..self.0.len()).all(|to| self.0[from][to] == self.0[to][from]))
-    }
 }
 
 /// The nodes of a run.
@@ -96,6 +76,7 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     namespaces: Option<Namespaces>,
     disks: Option<Disks>,
+    clocks: Option<Clocks>,
     client: Client,
     /// Their ids, in the same order, once they served.
     ids: Vec<u64>,
@@ -114,7 +95,9 @@ impl Cluster {
         };
         let disks =
             options.has_disks.then(|| Disks::create(options.nodes, &options.folder.join("disks"))).transpose()?;
-        let mut cluster = Self { nodes: Vec::new(), namespaces, disks, client, ids: Vec::new() };
+        let clocks =
+            options.has_clocks.then(|| Clocks::create(options.nodes, &options.folder.join("clocks"))).transpose()?;
+        let mut cluster = Self { nodes: Vec::new(), namespaces, disks, clocks, client, ids: Vec::new() };
         let addresses = match &cluster.namespaces {
             Some(namespaces) => namespaces.addresses(),
             None => ports::loopback_addresses(options.nodes)?,
@@ -134,6 +117,7 @@ impl Cluster {
                 secret_file: secret_file.clone(),
                 gossip_key_file: gossip_key_file.clone(),
                 binary: options.binary.clone(),
+                clock: cluster.clocks.as_ref().map(|clocks| clocks.environment(index)),
                 namespace: cluster.namespaces.as_ref().map(|namespaces| namespaces.name(index)),
                 planted: options.planted.clone(),
                 name,
@@ -218,8 +202,8 @@ impl Cluster {
         if let Some(namespaces) = &self.namespaces {
             return namespaces.cut(cuts);
         }
-        if !cuts.is_symmetric() {
-            bail!("the test endpoint cuts both directions; --network namespaces cuts one");
+        if !cuts.is_symmetric() || !cuts.is_plain() {
+            bail!("the test endpoint cuts all traffic of both directions; --network namespaces can do more");
         }
         // A node that is down, or comes up meanwhile, knows nothing of cuts; those on the other side do.
         for (index, node) in self.nodes.iter_mut().enumerate() {
@@ -302,9 +286,39 @@ impl Cluster {
         indexes.iter().try_for_each(|&index| disks.cut_power(index))
     }
 
-    /// Whether links can be cut in one direction only.
-    pub(crate) fn cuts_one_way(&self) -> bool {
+    /// Whether links can be cut in one direction only, or for some packets.
+    pub(crate) fn has_packet_filter(&self) -> bool {
         self.namespaces.is_some()
+    }
+
+    /// Leaves no room on the disks of nodes.
+    ///
+    /// # Errors
+    /// When the run has no disks.
+    pub(crate) fn fill_disks(&self, indexes: &[usize]) -> Result<()> {
+        let disks = self.disks.as_ref().context("this run has no disks of its own")?;
+        indexes.iter().try_for_each(|&index| disks.fill(index))
+    }
+
+    /// Gives the room back, on all disks.
+    pub(crate) fn empty_disks(&self) -> Result<()> {
+        let Some(disks) = &self.disks else { return Ok(()) };
+        (0..self.len()).try_for_each(|index| disks.empty(index))
+    }
+
+    /// Sets all clocks right.
+    pub(crate) fn mend_clocks(&self) -> Result<()> {
+        let Some(clocks) = &self.clocks else { return Ok(()) };
+        (0..self.len()).try_for_each(|index| clocks.set(index, 0))
+    }
+
+    /// Sets the clocks of nodes off by so many seconds.
+    ///
+    /// # Errors
+    /// When the run has no clocks.
+    pub(crate) fn set_clocks(&self, indexes: &[usize], seconds: i64) -> Result<()> {
+        let clocks = self.clocks.as_ref().context("this run has no clocks of its own")?;
+        indexes.iter().try_for_each(|&index| clocks.set(index, seconds))
     }
 }
 

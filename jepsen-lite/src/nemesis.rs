@@ -53,6 +53,10 @@ pub(crate) enum Kind {
     RollingRestart,
     /// Links between nodes are cut.
     Partition(Shape),
+    /// Disks are full.
+    FullDisk(Who),
+    /// Clocks jump, by up to ten minutes to either side, and back.
+    Clock(Who),
     /// Leadership is handed to another node.
     TransferLeader,
     /// One is killed, a write that was torn is left at the end of its log, and it is started later.
@@ -85,6 +89,10 @@ impl Kind {
             ],
         ),
         ("one-way", &[Self::Partition(Shape::DeafLeader), Self::Partition(Shape::MuteLeader)]),
+        ("flaky", &[Self::Partition(Shape::Flaky)]),
+        ("planes", &[Self::Partition(Shape::GossipHalves), Self::Partition(Shape::PeerLeader)]),
+        ("full-disk", &[Self::FullDisk(Who::One), Self::FullDisk(Who::Leader), Self::FullDisk(Who::Minority)]),
+        ("clock", &[Self::Clock(Who::One), Self::Clock(Who::Leader), Self::Clock(Who::Majority)]),
         ("transfer", &[Self::TransferLeader]),
         ("torn-tail", &[Self::TornTail]),
         ("replace", &[Self::Replace]),
@@ -106,7 +114,12 @@ impl Kind {
 
     /// Whether nodes need disks of their own for it.
     pub(crate) const fn needs_disks(self) -> bool {
-        matches!(self, Self::PowerCut(_))
+        matches!(self, Self::PowerCut(_) | Self::FullDisk(_))
+    }
+
+    /// Whether nodes need clocks of their own for it.
+    pub(crate) const fn needs_clocks(self) -> bool {
+        matches!(self, Self::Clock(_))
     }
 
     pub(crate) const fn describe(self) -> &'static str {
@@ -126,6 +139,16 @@ impl Kind {
             Self::Pause(Who::Minority) => "pause minority",
             Self::Pause(Who::Majority) => "pause majority",
             Self::Pause(Who::All) => "pause all",
+            Self::FullDisk(Who::One) => "full disk one",
+            Self::FullDisk(Who::Leader) => "full disk leader",
+            Self::FullDisk(Who::Minority) => "full disk minority",
+            Self::FullDisk(Who::Majority) => "full disk majority",
+            Self::FullDisk(Who::All) => "full disk all",
+            Self::Clock(Who::One) => "clock one",
+            Self::Clock(Who::Leader) => "clock leader",
+            Self::Clock(Who::Minority) => "clock minority",
+            Self::Clock(Who::Majority) => "clock majority",
+            Self::Clock(Who::All) => "clock all",
             Self::Restart => "restart",
             Self::RollingRestart => "rolling restart",
             Self::Partition(shape) => shape.describe(),
@@ -198,14 +221,20 @@ impl Nemesis {
     }
 }
 
-/// Ends every fault that may be there: processes run, links work.
+/// Ends every fault that may be there: processes run, links work, disks have room, clocks are right.
 ///
 /// # Errors
 /// When the harness cannot do that.
 pub(crate) async fn heal(cluster: &mut Cluster) -> Result<()> {
+    cluster.empty_disks()?;
+    cluster.mend_clocks()?;
     for node in &mut cluster.nodes {
         if node.is_paused() {
             node.resume()?;
+        }
+        if node.has_reason_to_end() {
+            node.may_end(false);
+            node.forget();
         }
     }
     cluster.start_all()?;

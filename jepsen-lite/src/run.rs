@@ -99,7 +99,8 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
         binary: options.binary.clone(),
         folder: options.folder.clone(),
         network: options.network,
-        has_disks: has_disks(&options.nemeses)?,
+        has_disks: any_kind(&options.nemeses, nemesis::Kind::needs_disks)?,
+        has_clocks: any_kind(&options.nemeses, nemesis::Kind::needs_clocks)?,
         planted: options.planted.clone(),
     };
     let mut cluster = Cluster::prepare(&cluster_options, client.clone())?;
@@ -119,10 +120,10 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     run.recorder.finish()
 }
 
-/// Whether a fault of these nemeses needs disks.
-fn has_disks(nemeses: &[String]) -> Result<bool> {
+/// Whether a fault of these nemeses needs what `needs` says.
+fn any_kind(nemeses: &[String], needs: impl Fn(nemesis::Kind) -> bool) -> Result<bool> {
     let kinds = nemeses.iter().map(|name| nemesis::Kind::of_name(name)).collect::<Result<Vec<_>>>()?;
-    Ok(kinds.into_iter().flatten().any(|kind| kind.needs_disks()))
+    Ok(kinds.into_iter().flatten().any(|kind| needs(*kind)))
 }
 
 fn info(options: &RunOptions, places: &[Place]) -> RunInfo {
@@ -232,6 +233,7 @@ impl Run<'_> {
         let Ok(mut cluster) = self.cluster.try_lock() else { return };
         for (node, told) in cluster.nodes.iter_mut().zip(told) {
             if let Some(ended) = node.look_ended()
+                && !node.has_reason_to_end()
                 && !*told
             {
                 *told = true;

@@ -16,6 +16,8 @@ use super::command::run;
 
 /// Where disks are mounted, each as pid and number.
 const MOUNTS: &str = "/run/jepsen-lite";
+/// The file that takes all room.
+const FILLER: &str = "filler";
 /// Room on a disk; the image is sparse.
 const BYTES: u64 = 1 << 30;
 
@@ -58,6 +60,36 @@ impl Disks {
         run("umount", &[&self.mount_point(index).to_string_lossy()], "")?;
         std::fs::rename(&copy, &image).with_context(|| format!("cannot replace {}", image.display()))?;
         self.mount(index)
+    }
+
+    /// Leaves no room at all. The blocks that a file system keeps for root are taken too, as nodes here run as root.
+    pub(crate) fn fill(&self, index: usize) -> Result<()> {
+        let mount = self.mount_point(index);
+        let filler = mount.join(FILLER);
+        let room = rustix::fs::statvfs(&mount).with_context(|| format!("cannot look at {}", mount.display()))?;
+        let file = std::fs::File::create(&filler).with_context(|| format!("cannot make {}", filler.display()))?;
+        let mut left = room.f_bfree * room.f_frsize;
+        let (mut taken, mut step) = (0, left);
+        // The last blocks go to the file system's own tables, so what fits is found by trying.
+        while left > 0 && step >= room.f_frsize {
+            step = step.min(left);
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), taken, step) {
+                Ok(()) => (taken, left) = (taken + step, left - step),
+                Err(_) => step /= 2,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the room back.
+    pub(crate) fn empty(&self, index: usize) -> Result<()> {
+        let filler = self.mount_point(index).join(FILLER);
+        match std::fs::remove_file(&filler) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", filler.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The kernel writes by itself as late as it can, so that much is lost.

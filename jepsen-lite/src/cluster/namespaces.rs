@@ -17,9 +17,9 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Cuts;
 use super::command::run;
 use super::node::Addresses;
+use super::{Cuts, Traffic};
 
 const HTTP_PORT: u16 = 7400;
 const PEER_PORT: u16 = 7401;
@@ -101,11 +101,8 @@ impl Namespaces {
     /// Cuts exactly these links.
     pub(crate) fn cut(&self, cuts: &Cuts) -> Result<()> {
         for index in 0..self.nodes {
-            let unheard: Vec<String> = cuts
-                .unheard_at(index)
-                .into_iter()
-                .map(|from| format!("    ip saddr {}.{} drop\n", dotted(PEER_NET), from + 1))
-                .collect();
+            let unheard: Vec<String> =
+                cuts.unheard_at(index).into_iter().map(|from| rules_against(from, cuts)).collect();
             // Declaring the table before deleting it makes the first time like every other.
             let rules = format!(
                 "table inet jepsen_lite\ndelete table inet jepsen_lite\ntable inet jepsen_lite {{\n  chain arriving {{\n    \
@@ -167,6 +164,19 @@ fn remove(pid: u32) {
         let _ = run("ip", &["netns", "del", &name], "");
     }
     let _ = run("ip", &["link", "del", &format!("{PREFIX}{pid}c")], "");
+}
+
+/// The rules by which a node does not hear `from`.
+fn rules_against(from: usize, cuts: &Cuts) -> String {
+    let source = format!("ip saddr {}.{}", dotted(PEER_NET), from + 1);
+    let share = if cuts.percent < 100 { format!(" numgen random mod 100 < {}", cuts.percent) } else { String::new() };
+    let port = match cuts.traffic {
+        Traffic::All => return format!("    {source}{share} drop\n"),
+        Traffic::Peer => PEER_PORT,
+        Traffic::Gossip => GOSSIP_PORT,
+    };
+    let rule = |end: &str| format!("    {source} meta l4proto {{ tcp, udp }} th {end} {port}{share} drop\n");
+    rule("dport") + &rule("sport")
 }
 
 fn dotted([a, b, c]: [u8; 3]) -> String {

@@ -34,6 +34,8 @@ pub(crate) struct NodeOptions {
     pub(crate) binary: PathBuf,
     /// The network namespace it runs in.
     pub(crate) namespace: Option<String>,
+    /// Variables that give it a clock of its own.
+    pub(crate) clock: Option<Vec<(&'static str, String)>>,
     pub(crate) planted: Option<String>,
 }
 
@@ -50,13 +52,15 @@ pub(crate) struct Node {
     options: NodeOptions,
     process: Option<Child>,
     is_paused: bool,
+    /// It was given a reason to end by itself.
+    may_end: bool,
     /// How often its place was taken by a new node.
     successors: u32,
 }
 
 impl Node {
     pub(crate) fn new(options: NodeOptions) -> Self {
-        Self { options, process: None, is_paused: false, successors: 0 }
+        Self { options, process: None, is_paused: false, may_end: false, successors: 0 }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -109,6 +113,16 @@ impl Node {
         self.is_paused
     }
 
+    /// Whether it was given a reason to end by itself, so that doing so is no trouble.
+    pub(crate) fn has_reason_to_end(&self) -> bool {
+        self.may_end
+    }
+
+    /// Says whether it has a reason to end by itself.
+    pub(crate) fn may_end(&mut self, may: bool) {
+        self.may_end = may;
+    }
+
     /// Starts the process and returns at once.
     pub(crate) fn start(&mut self) -> Result<()> {
         if self.process.is_some() {
@@ -153,6 +167,7 @@ impl Node {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROLLCALL_")) {
             command.env_remove(name);
         }
+        command.envs(self.options.clock.iter().flatten().map(|(name, value)| (name, value)));
         if let Some(planted) = &self.options.planted {
             command.env(PLANTED_VARIABLE, planted);
         }

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 /// Most bytes of room that a torn write leaves without data.
 const TORN_BYTES_MAX: u64 = 5_000;
+/// Most seconds by which a clock is set off: more than every lease and timer has.
+const CLOCK_OFF_MAX_S: u64 = 600;
 /// Most bytes of a record's beginning that a torn write leaves: less than any record has.
 const BEGINNING_BYTES_MAX: u64 = 12;
 
@@ -45,6 +47,15 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
         Kind::Kill(_) => begun.targets.iter().try_for_each(|&index| cluster.nodes[index].kill())?,
         Kind::PowerCut(_) => cluster.cut_power(&begun.targets)?,
         Kind::Pause(_) => begun.targets.iter().try_for_each(|&index| cluster.nodes[index].pause())?,
+        Kind::FullDisk(_) => {
+            begun.targets.iter().for_each(|&index| cluster.nodes[index].may_end(true));
+            cluster.fill_disks(&begun.targets)?;
+        }
+        Kind::Clock(_) => {
+            let seconds = i64::try_from(dice.between(1, CLOCK_OFF_MAX_S))? * if dice.chance(50) { 1 } else { -1 };
+            begun.note = format!("{} by {seconds:+} s", begun.note);
+            cluster.set_clocks(&begun.targets, seconds)?;
+        }
         Kind::Restart | Kind::RollingRestart => {
             begun.stays = false;
             for &index in &begun.targets {
@@ -52,8 +63,8 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
             }
         }
         Kind::Partition(shape) => {
-            if shape.is_one_way() && !cluster.cuts_one_way() {
-                bail!("cutting one direction needs --network namespaces");
+            if shape.needs_packet_filter() && !cluster.has_packet_filter() {
+                bail!("this needs --network namespaces");
             }
             let leader = cluster.leader().await.context("no leader to cut off")?;
             let cuts = shape.cuts(cluster.len(), leader, dice);
@@ -96,9 +107,24 @@ impl Begun {
             }
             Kind::Pause(_) => self.targets.iter().try_for_each(|&index| cluster.nodes[index].resume()),
             Kind::Partition(_) => cluster.mend().await,
+            Kind::FullDisk(_) => {
+                cluster.empty_disks()?;
+                self.targets.iter().try_for_each(|&index| start_if_ended(cluster, index))
+            }
+            Kind::Clock(_) => cluster.set_clocks(&self.targets, 0),
             Kind::Restart | Kind::RollingRestart | Kind::TransferLeader | Kind::Replace | Kind::FlipBit => Ok(()),
         }
     }
+}
+
+/// A node whose disk was full may have ended, saying why: then somebody starts it again.
+fn start_if_ended(cluster: &mut Cluster, index: usize) -> Result<()> {
+    cluster.nodes[index].may_end(false);
+    if cluster.nodes[index].look_ended().is_some() {
+        cluster.nodes[index].forget();
+        cluster.nodes[index].start()?;
+    }
+    Ok(())
 }
 
 /// Who does not hear whom.
@@ -107,7 +133,7 @@ fn describe(cuts: &Cuts) -> String {
         let unheard: Vec<String> = cuts.unheard_at(to).into_iter().map(|from| format!("n{}", from + 1)).collect();
         (!unheard.is_empty()).then(|| format!("n{} does not hear {}", to + 1, unheard.join(" ")))
     };
-    (0..cuts.0.len()).filter_map(line).collect::<Vec<_>>().join(", ")
+    (0..cuts.nodes()).filter_map(line).collect::<Vec<_>>().join(", ")
 }
 
 async fn targets(kind: Kind, dice: &mut Dice, cluster: &Cluster) -> Result<Vec<usize>> {
@@ -116,13 +142,15 @@ async fn targets(kind: Kind, dice: &mut Dice, cluster: &Cluster) -> Result<Vec<u
     let minority = nodes.saturating_sub(1) / 2;
     let leader = async || cluster.leader().await.context("there is no leader now");
     Ok(match kind {
-        Kind::Kill(who) | Kind::PowerCut(who) | Kind::Pause(who) => match who {
-            Who::One => order[..1].to_vec(),
-            Who::Leader => vec![leader().await?],
-            Who::Minority => order[..minority.max(1)].to_vec(),
-            Who::Majority => order[..nodes - minority].to_vec(),
-            Who::All => order,
-        },
+        Kind::Kill(who) | Kind::PowerCut(who) | Kind::Pause(who) | Kind::FullDisk(who) | Kind::Clock(who) => {
+            match who {
+                Who::One => order[..1].to_vec(),
+                Who::Leader => vec![leader().await?],
+                Who::Minority => order[..minority.max(1)].to_vec(),
+                Who::Majority => order[..nodes - minority].to_vec(),
+                Who::All => order,
+            }
+        }
         Kind::Restart | Kind::TornTail | Kind::Replace | Kind::FlipBit => order[..1].to_vec(),
         Kind::RollingRestart => order,
         Kind::Partition(_) => Vec::new(),

@@ -1,7 +1,10 @@
 //! Shapes of partitions.
 
-use crate::cluster::Cuts;
+use crate::cluster::{Cuts, Traffic};
 use crate::dice::Dice;
+
+/// How many of a hundred packets a flaky link loses. TCP gets little through above that.
+const FLAKY_PERCENT: u8 = 30;
 
 /// Which links are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,12 @@ pub(crate) enum Shape {
     DeafLeader,
     /// Nothing that the leader sends arrives, though it hears the others.
     MuteLeader,
+    /// A third of all packets is lost.
+    Flaky,
+    /// A minority and a majority do not hear each other's gossip, and consensus goes on.
+    GossipHalves,
+    /// Consensus does not get from the leader to anyone, and gossip goes on.
+    PeerLeader,
 }
 
 impl Shape {
@@ -32,12 +41,15 @@ impl Shape {
             Self::Bridge => "partition bridge",
             Self::DeafLeader => "one-way deaf leader",
             Self::MuteLeader => "one-way mute leader",
+            Self::Flaky => "flaky links",
+            Self::GossipHalves => "gossip cut halves",
+            Self::PeerLeader => "consensus cut leader",
         }
     }
 
-    /// Whether it needs a network that cuts one direction.
-    pub(crate) const fn is_one_way(self) -> bool {
-        matches!(self, Self::DeafLeader | Self::MuteLeader)
+    /// Whether it needs a network that looks at packets.
+    pub(crate) const fn needs_packet_filter(self) -> bool {
+        matches!(self, Self::DeafLeader | Self::MuteLeader | Self::Flaky | Self::GossipHalves | Self::PeerLeader)
     }
 
     /// The cuts, for a cluster of `nodes` that is led by `leader`.
@@ -63,6 +75,9 @@ impl Shape {
             }
             Self::DeafLeader => Cuts::of(nodes, |_, to| to == leader),
             Self::MuteLeader => Cuts::of(nodes, |from, _| from == leader),
+            Self::Flaky => Cuts { percent: FLAKY_PERCENT, ..Cuts::of(nodes, |_, _| true) },
+            Self::GossipHalves => Cuts { traffic: Traffic::Gossip, ..Self::Halves.cuts(nodes, leader, dice) },
+            Self::PeerLeader => Cuts { traffic: Traffic::Peer, ..Self::Leader.cuts(nodes, leader, dice) },
         }
     }
 }
@@ -72,7 +87,7 @@ mod tests {
     use super::*;
 
     fn hears(cuts: &Cuts, node: usize) -> usize {
-        cuts.0.len() - cuts.unheard_at(node).len()
+        cuts.nodes() - cuts.unheard_at(node).len()
     }
 
     #[test]
