@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use rollcall_api::{
-    Code, ConfigDocument, Instance, List, Number, Problem, Registration, RegistrationEndpoint, Retry, WriteReply,
-    headers, paths,
+    Code, ConfigDocument, Instance, LeaseRenewed, List, Number, Problem, Registration, RegistrationEndpoint,
+    RegistrationLease, Retry, WriteReply, headers, paths,
 };
 
 use crate::history::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
+use crate::workload::leases;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -91,7 +92,7 @@ impl Client {
         let Some(place) = places.get(1).or(places.first()) else { return answer };
         if let Answer::Written { again, .. } | Answer::Removed { again, .. } = &mut answer {
             let revision = match self.attempt(place, op, call).await {
-                Outcome::Ok(second) => Some(second.revision()),
+                Outcome::Ok(second) => second.revision(),
                 Outcome::Fail { revision, .. } => revision,
                 Outcome::Info { .. } => None,
             };
@@ -124,6 +125,8 @@ impl Client {
             Call::Remove { thing, .. } => (Method::DELETE, path_of(thing)),
             Call::Get { thing, .. } => (Method::GET, path_of(thing)),
             Call::List { service, .. } => (Method::GET, paths::instances(service)),
+            Call::Beat { thing } => (Method::PUT, lease_of(thing)?),
+            Call::Look { thing } => (Method::GET, path_of(thing)),
         };
         let mut request = self.http.request(method, format!("{}{path}{}", place.url, query_of(call)));
         if let Some((_, expect)) = call.write() {
@@ -138,7 +141,7 @@ impl Client {
             };
         }
         Ok(match call {
-            Call::Put { thing: Thing::Instance { .. }, .. } => request.json(&registration(op)),
+            Call::Put { thing: Thing::Instance { service, .. }, .. } => request.json(&registration(op, service)),
             Call::Put { .. } => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(op.to_string()),
             _ => request,
         })
@@ -199,6 +202,13 @@ fn path_of(thing: &Thing) -> String {
     }
 }
 
+fn lease_of(thing: &Thing) -> Result<String> {
+    match thing {
+        Thing::Instance { service, id } => Ok(paths::lease(service, id)),
+        Thing::Config { .. } | Thing::Key { .. } => anyhow::bail!("{thing} has no lease"),
+    }
+}
+
 fn query_of(call: &Call) -> String {
     let Some((consistency, min_revision)) = call.read() else { return String::new() };
     let mut query = format!("?consistency={}", consistency.as_str());
@@ -211,7 +221,7 @@ fn query_of(call: &Call) -> String {
     query
 }
 
-fn registration(op: OpId) -> Registration {
+fn registration(op: OpId, service: &str) -> Registration {
     let endpoint = RegistrationEndpoint {
         protocol: "http".to_owned(),
         host: "10.0.0.1".to_owned(),
@@ -220,6 +230,7 @@ fn registration(op: OpId) -> Registration {
     };
     Registration {
         endpoints: vec![endpoint],
+        lease: leases::is_leased(service).then(|| RegistrationLease { ttl_ms: Number::from(leases::TTL_MS) }),
         metadata: [(VALUE.to_owned(), op.to_string())].into(),
         ..Registration::default()
     }
@@ -237,6 +248,12 @@ fn strange(status: StatusCode, what: &str) -> Outcome {
 fn read_answer(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Outcome {
     if !status.is_success() {
         return read_problem(call, status, headers, body);
+    }
+    if let Call::Beat { .. } = call {
+        return match serde_json::from_slice::<LeaseRenewed>(body) {
+            Ok(renewed) => Outcome::Ok(Answer::Beaten { ttl_ms: renewed.ttl_ms }),
+            Err(error) => strange(status, &format!("no lease ({error})")),
+        };
     }
     let Some(revision) = number(headers, &headers::REVISION) else { return strange(status, "no revision") };
     let staleness_ms = number(headers, &headers::STALENESS_MS);
@@ -259,6 +276,10 @@ fn read_answer(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]
         Call::Remove { .. } => Outcome::Ok(Answer::Removed { revision, again: None }),
         Call::Get { thing: Thing::Instance { .. }, .. } => match serde_json::from_slice::<Instance>(body) {
             Ok(instance) => found(op_of_instance(&instance), Some(instance.revision)),
+            Err(error) => strange(status, &format!("no instance ({error})")),
+        },
+        Call::Look { .. } | Call::Beat { .. } => match serde_json::from_slice::<Instance>(body) {
+            Ok(instance) => Outcome::Ok(Answer::Looked { state: instance.state, cause: instance.cause }),
             Err(error) => strange(status, &format!("no instance ({error})")),
         },
         Call::Get { thing: Thing::Config { .. }, .. } => match serde_json::from_slice::<ConfigDocument>(body) {
@@ -300,6 +321,12 @@ fn read_problem(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8
         (Call::List { .. }, Code::ServiceNotFound, Some(revision)) => {
             Outcome::Ok(Answer::Listed { revision, staleness_ms, items: Vec::new() })
         }
+        // The node has not seen the registration yet, or takes the lease for gone; the checker knows when that is wrong.
+        (
+            Call::Beat { .. } | Call::Look { .. },
+            code @ (Code::LeaseNotFound | Code::ServiceNotFound | Code::InstanceNotFound),
+            _,
+        ) => Outcome::Fail { why: code.as_str().to_owned(), revision: None },
         (Call::Put { .. } | Call::Remove { .. }, Code::RevisionMismatch, Some(revision)) => {
             Outcome::Fail { why, revision: Some(revision) }
         }

@@ -160,6 +160,12 @@ impl Kind {
     }
 }
 
+/// Whether a fault of this description keeps nodes from hearing each other.
+pub(crate) fn cuts_nodes(description: &str) -> bool {
+    let mut kinds = Kind::names().flat_map(|(_, kinds)| kinds);
+    kinds.any(|kind| matches!(kind, Kind::Partition(_)) && kind.describe() == description)
+}
+
 /// Makes faults until `stop` is set.
 pub(crate) struct Nemesis {
     /// Names, as they were asked for; each step draws one of them first.

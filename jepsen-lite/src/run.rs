@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rollcall_api::query::Consistency;
-use rollcall_api::{ClusterStatus, Code, HistoryRecord, List, paths};
+use rollcall_api::{ClusterStatus, Code, HistoryRecord, Instance, List, State, paths};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Insistence, Place, op_of_actor};
 use crate::cluster::{Cluster, ClusterOptions, Network, Node};
-use crate::history::{Call, Event, LogEntry, Recorder, RunInfo};
+use crate::history::{Answer, Call, Event, LogEntry, Outcome, Recorder, RunInfo, Thing};
 use crate::nemesis::{self, Nemesis};
 use crate::watcher::Watcher;
-use crate::workload::{Shared, Worker, Workload};
+use crate::workload::{Shared, Worker, Workload, leases};
 
 /// Longest wait for a new cluster.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -255,6 +255,9 @@ impl Run<'_> {
                 // A node that forgot its cuts over a restart may still be cut off by another that did not restart.
                 cluster.mend().await?;
                 self.final_reads(shared).await;
+                if self.options.workload == Workload::Leases {
+                    self.final_looks().await?;
+                }
                 let last = self.tell_logs().await?;
                 watch.wait_for(last).await;
             }
@@ -270,15 +273,44 @@ impl Run<'_> {
     async fn final_reads(&self, shared: &Shared) {
         for service in self.options.workload.final_reads(shared.begun()) {
             for (index, place) in self.places.iter().enumerate() {
-                let (op, client) = (self.recorder.next_op(), FINAL_CLIENTS + index as u64);
                 let consistency = Consistency::Linearizable;
                 let call = Call::List { service: service.clone(), consistency, min_revision: None };
-                let (at, node) = (self.recorder.now(), place.node.clone());
-                self.recorder.write(&Event::Invoke { at, op, client, node, call: call.clone() });
-                let outcome = self.client.run(&[place], op, &call, Insistence { retries: 5, again: false }).await;
-                self.recorder.write(&Event::Return { at: self.recorder.now(), op, outcome });
+                self.finally(FINAL_CLIENTS + index as u64, place, &call).await;
             }
         }
+    }
+
+    /// Instances with a lease, on every node, until it says that they are silent, or it should have long ago.
+    async fn final_looks(&self) -> Result<()> {
+        let place = self.places.first().context("no node")?;
+        let path = format!("{}?limit={LOG_PAGE}", paths::instances(leases::SERVICE));
+        let listed: List<Instance> = self.client.fetch(place, &path).await?;
+        let until = Instant::now() + leases::LATE;
+        for instance in listed.items.iter().take(leases::LOOKED_AT_MAX) {
+            let call = Call::Look { thing: Thing::instance(&instance.service, &instance.id) };
+            for (index, place) in self.places.iter().enumerate() {
+                let client = FINAL_CLIENTS + index as u64;
+                loop {
+                    let outcome = self.finally(client, place, &call).await;
+                    let is_silent = matches!(outcome, Outcome::Ok(Answer::Looked { state: State::Critical, .. }));
+                    if is_silent || Instant::now() > until {
+                        break;
+                    }
+                    sleep(WATCH_NODES_EVERY).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An operation after the heal, on one node.
+    async fn finally(&self, client: u64, place: &Place, call: &Call) -> Outcome {
+        let op = self.recorder.next_op();
+        let (at, node) = (self.recorder.now(), place.node.clone());
+        self.recorder.write(&Event::Invoke { at, op, client, node, call: call.clone() });
+        let outcome = self.client.run(&[place], op, call, Insistence { retries: 5, again: false }).await;
+        self.recorder.write(&Event::Return { at: self.recorder.now(), op, outcome: outcome.clone() });
+        outcome
     }
 
     /// Every node's log since the run began; returns the revision of the last change that a watch shows.

@@ -5,6 +5,7 @@
 //! as the old one may be busy for ever.
 
 mod documents;
+pub(crate) mod leases;
 mod registers;
 mod set;
 
@@ -40,16 +41,18 @@ pub(crate) enum Workload {
     Registers,
     Set,
     Documents,
+    Leases,
 }
 
 impl Workload {
-    pub(crate) const ALL: &'static [Self] = &[Self::Registers, Self::Set, Self::Documents];
+    pub(crate) const ALL: &'static [Self] = &[Self::Registers, Self::Set, Self::Documents, Self::Leases];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Registers => "registers",
             Self::Set => "set",
             Self::Documents => "documents",
+            Self::Leases => "leases",
         }
     }
 
@@ -58,6 +61,7 @@ impl Workload {
             Self::Registers => "put, compare-and-set, remove and read single instances at every consistency",
             Self::Set => "register and deregister many instances, list them; writes are retried and sent twice",
             Self::Documents => "compare-and-set of configuration documents and keys, read-your-writes",
+            Self::Leases => "instances kept by heartbeats to any node, some fall silent; states as any node sees them",
         }
     }
 
@@ -73,6 +77,7 @@ impl Workload {
             Self::Registers => Box::new(registers::Registers::new(shared.clone())),
             Self::Set => Box::new(set::Set::new(shared.clone(), client)),
             Self::Documents => Box::new(documents::Documents::new(shared.clone())),
+            Self::Leases => Box::new(leases::Leases::new(client)),
         }
     }
 
@@ -82,6 +87,7 @@ impl Workload {
             Self::Registers => registers::services(begun),
             Self::Set => set::services(begun),
             Self::Documents => Vec::new(),
+            Self::Leases => vec![leases::SERVICE.to_owned()],
         }
     }
 }

@@ -26,6 +26,8 @@ pub enum Bug {
     IgnoredCondition,
     /// A read does not wait for the revision that it was asked for.
     IgnoredMinRevision,
+    /// A lease lasts for a third of its time.
+    EarlyExpiry,
     /// Each node drops one write in 200, another one on each.
     DivergedNode,
 }
@@ -43,6 +45,7 @@ impl Bug {
             Self::ResurrectedInstance => "resurrected-instance",
             Self::IgnoredCondition => "ignored-condition",
             Self::IgnoredMinRevision => "ignored-min-revision",
+            Self::EarlyExpiry => "early-expiry",
             Self::DivergedNode => "diverged-node",
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn check(history: &History) -> Judgement {
         let Outcome::Ok(answer) = &operation.outcome else { continue };
         let (Some(claimed), Some(_)) = (answer.staleness_ms(), operation.call.read()) else { continue };
         claims += 1;
-        let Some((since, by)) = known.first_above(answer.revision()) else { continue };
+        let Some((since, by)) = answer.revision().and_then(|revision| known.first_above(revision)) else { continue };
         let age = operation.invoked.saturating_sub(since) / 1_000_000;
         oldest = oldest.max(age);
         let excess = age.saturating_sub(claimed);

@@ -1,5 +1,6 @@
 //! The checkers, checked: small histories that are good, and the same with one thing wrong.
 
+use rollcall_api::State;
 use rollcall_api::query::Consistency;
 
 use super::*;
@@ -380,4 +381,65 @@ fn a_node_that_died_by_itself_makes_the_run_invalid() {
         .does(9, list(), listed(7, &[("b", 2, 6)]))
         .log("n1", &[(5, 1), (6, 2), (7, 4)])
         .finds(&["node in trouble"]);
+}
+
+fn leased() -> Thing {
+    Thing::instance("leases", "a")
+}
+
+/// What of an instance's lease happened when, in milliseconds: `beat` is answered, a look says the word, `cut` begins.
+fn lease_story(steps: &[(u64, &str)]) -> Vec<Event> {
+    let mut events = vec![Event::Run(RunInfo { nodes: vec!["n1".to_owned()], ..RunInfo::default() })];
+    for (op, (at, what)) in (1..).zip(steps) {
+        let at = at * MS;
+        let (call, answer) = match *what {
+            "beat" => (Call::Beat { thing: leased() }, Answer::Beaten { ttl_ms: 3_000 }),
+            "cut" => {
+                let (fault, note) = ("partition one".to_owned(), String::new());
+                events.push(Event::Fault { at, id: 0, fault, phase: FaultPhase::Begun, note });
+                continue;
+            }
+            "heal" => {
+                events.push(Event::Healed { at });
+                continue;
+            }
+            state => {
+                let state = if state == "critical" { State::Critical } else { State::Passing };
+                (Call::Look { thing: leased() }, Answer::Looked { state, cause: "observed".to_owned() })
+            }
+        };
+        events.push(Event::Invoke { at, op, client: op, node: "n1".to_owned(), call });
+        events.push(Event::Return { at: at + MS, op, outcome: Outcome::Ok(answer) });
+    }
+    events
+}
+
+#[track_caller]
+fn lease_finds(steps: &[(u64, &str)], expected: &[&str]) {
+    let history = History::of(lease_story(steps)).expect("a history that a run can have");
+    let judgement = lease::check(&history);
+    let kinds: Vec<&str> = judgement.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, expected, "{:#?}", judgement.findings);
+}
+
+#[test]
+fn who_beats_in_time_is_never_critical() {
+    lease_finds(&[(0, "beat"), (2_000, "beat"), (4_900, "passing"), (5_100, "critical")], &[]);
+    lease_finds(&[(0, "beat"), (2_000, "beat"), (4_900, "critical")], &["early expiry"]);
+}
+
+#[test]
+fn who_beat_too_late_once_is_not_judged_any_more() {
+    lease_finds(&[(0, "beat"), (3_100, "beat"), (3_200, "critical")], &[]);
+}
+
+#[test]
+fn who_is_cut_off_from_the_heartbeats_need_not_know_of_them() {
+    lease_finds(&[(0, "beat"), (100, "cut"), (200, "critical")], &[]);
+}
+
+#[test]
+fn who_is_silent_is_critical_at_the_end() {
+    lease_finds(&[(0, "beat"), (10, "heal"), (20_000, "passing"), (26_000, "critical")], &[]);
+    lease_finds(&[(0, "beat"), (10, "heal"), (26_000, "passing")], &["late expiry"]);
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rollcall_api::State;
 use rollcall_api::query::Consistency;
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,10 @@ pub(crate) enum Call {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_revision: Option<u64>,
     },
+    /// Sends a heartbeat of an instance.
+    Beat { thing: Thing },
+    /// Asks for the state of an instance.
+    Look { thing: Thing },
     /// Reads all instances of a service.
     List {
         service: String,
@@ -115,7 +120,7 @@ impl Call {
     pub(crate) fn write(&self) -> Option<(&Thing, Expect)> {
         match self {
             Self::Put { thing, expect } | Self::Remove { thing, expect } => Some((thing, *expect)),
-            Self::Get { .. } | Self::List { .. } => None,
+            Self::Get { .. } | Self::List { .. } | Self::Beat { .. } | Self::Look { .. } => None,
         }
     }
 
@@ -125,7 +130,7 @@ impl Call {
             Self::Get { consistency, min_revision, .. } | Self::List { consistency, min_revision, .. } => {
                 Some((*consistency, *min_revision))
             }
-            Self::Put { .. } | Self::Remove { .. } => None,
+            Self::Put { .. } | Self::Remove { .. } | Self::Beat { .. } | Self::Look { .. } => None,
         }
     }
 
@@ -134,6 +139,8 @@ impl Call {
         match self {
             Self::Put { .. } => "put",
             Self::Remove { .. } => "remove",
+            Self::Beat { .. } => "beat",
+            Self::Look { .. } => "look",
             Self::Get { consistency, .. } => match consistency {
                 Consistency::Stale => "get-stale",
                 Consistency::Leader => "get-leader",
@@ -207,16 +214,28 @@ pub(crate) enum Answer {
         staleness_ms: Option<u64>,
         items: Vec<(String, Held)>,
     },
+    /// A heartbeat.
+    Beaten {
+        /// Longest silence from now on.
+        ttl_ms: u64,
+    },
+    /// The state of an instance, as the node sees it now.
+    Looked {
+        state: State,
+        /// Its first word, as the API has it.
+        cause: String,
+    },
 }
 
 impl Answer {
-    /// The log index of a write, or that a read shows.
-    pub(crate) fn revision(&self) -> u64 {
+    /// The log index of a write, or that a read shows; `None` of what has nothing to do with the log.
+    pub(crate) fn revision(&self) -> Option<u64> {
         match self {
             Self::Written { revision, .. }
             | Self::Removed { revision, .. }
             | Self::Found { revision, .. }
-            | Self::Listed { revision, .. } => *revision,
+            | Self::Listed { revision, .. } => Some(*revision),
+            Self::Beaten { .. } | Self::Looked { .. } => None,
         }
     }
 
@@ -224,7 +243,7 @@ impl Answer {
     pub(crate) fn staleness_ms(&self) -> Option<u64> {
         match self {
             Self::Found { staleness_ms, .. } | Self::Listed { staleness_ms, .. } => *staleness_ms,
-            Self::Written { .. } | Self::Removed { .. } => None,
+            Self::Written { .. } | Self::Removed { .. } | Self::Beaten { .. } | Self::Looked { .. } => None,
         }
     }
 }

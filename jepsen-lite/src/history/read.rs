@@ -24,7 +24,7 @@ impl Operation {
     /// The log index of its answer: of the write, that a read shows, or at which a precondition did not hold.
     pub(crate) fn revision(&self) -> Option<u64> {
         match &self.outcome {
-            Outcome::Ok(answer) => Some(answer.revision()),
+            Outcome::Ok(answer) => answer.revision(),
             Outcome::Fail { revision, .. } => *revision,
             Outcome::Info { .. } => None,
         }

@@ -60,17 +60,17 @@ impl Generator for Documents {
     fn observe(&mut self, op: OpId, call: &Call, outcome: &Outcome) {
         let thing = match call {
             Call::Put { thing, .. } | Call::Remove { thing, .. } | Call::Get { thing, .. } => thing,
-            Call::List { .. } => return,
+            _ => return,
         };
         match outcome {
             Outcome::Ok(answer) => {
                 let held = match answer {
                     Answer::Written { modified, .. } => Some(Held { op, modified: *modified }),
                     Answer::Found { held, .. } => *held,
-                    Answer::Removed { .. } | Answer::Listed { .. } => None,
+                    _ => None,
                 };
                 if call.write().is_some() {
-                    self.written = self.written.max(answer.revision());
+                    self.written = self.written.max(answer.revision().unwrap_or_default());
                 }
                 self.seen.insert(thing.clone(), held);
             }

@@ -92,17 +92,17 @@ impl Generator for Registers {
         let held = match answer {
             Answer::Written { modified, .. } => Some(Held { op, modified: *modified }),
             Answer::Found { held, .. } => *held,
-            Answer::Removed { .. } | Answer::Listed { .. } => None,
+            _ => None,
         };
         match call {
             Call::Put { thing, .. } | Call::Remove { thing, .. } => {
-                self.written = self.written.max(answer.revision());
+                self.written = self.written.max(answer.revision().unwrap_or_default());
                 self.seen.insert(thing.clone(), held);
             }
             Call::Get { thing, .. } => {
                 self.seen.insert(thing.clone(), held);
             }
-            Call::List { .. } => {}
+            _ => {}
         }
     }
 }

@@ -70,11 +70,11 @@ impl Generator for Set {
         let Outcome::Ok(answer) = outcome else { return };
         match call {
             Call::Put { thing, .. } => {
-                self.written = self.written.max(answer.revision());
+                self.written = self.written.max(answer.revision().unwrap_or_default());
                 self.removable.push(thing.clone());
             }
-            Call::Remove { .. } => self.written = self.written.max(answer.revision()),
-            Call::Get { .. } | Call::List { .. } => {}
+            Call::Remove { .. } => self.written = self.written.max(answer.revision().unwrap_or_default()),
+            _ => {}
         }
     }
 }
