@@ -33,3 +33,16 @@ jepsen SUITE="long":
 # Whether the harness finds bugs that nodes show on purpose.
 jepsen-planted:
     bash jepsen-lite/planted.sh
+
+# The cluster of docker-compose.cluster.yml, brought up, killed, cut and healed. Says so where no Docker engine answers.
+compose-test:
+    ROLLCALL_COMPOSE=1 cargo test -p rollcall-tests --test compose -- --nocapture
+
+# The image for docker-compose.cluster.yml, made without a registry.
+image *ARGS:
+    deploy/docker/build-local.sh {{ARGS}}
+
+# Alerts, their unit tests, the Prometheus configuration and the systemd unit.
+deploy-check:
+    deploy/prometheus/check.sh
+    deploy/systemd/check.sh

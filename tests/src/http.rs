@@ -66,7 +66,8 @@ pub struct Answer {
 }
 
 impl Call {
-    pub(crate) fn new(method: Method, url: &str) -> Self {
+    /// A request to any address.
+    pub fn new(method: Method, url: &str) -> Self {
         Self { line: format!("{method} {url}"), request: CLIENT.request(method, url).timeout(CALL_TIMEOUT) }
     }
 

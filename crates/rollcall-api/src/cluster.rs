@@ -51,6 +51,19 @@ pub enum MemberState {
     Unknown,
 }
 
+impl MemberState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Dead => "dead",
+            Self::Left => "left",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// How late a process says it runs. What a late node says of others weighs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -60,6 +60,8 @@ pub const LEAVE: &str = "/v1/cluster/leave";
 pub const BLOCK_PEERS: &str = "/v1/debug/block-peers";
 /// Metrics in the Prometheus text format.
 pub const METRICS: &str = "/metrics";
+/// Where Prometheus finds what to scrape (`http_sd_config`): GET.
+pub const SD_PROMETHEUS: &str = "/v1/sd/prometheus";
 /// An image of the whole catalogue.
 pub const SNAPSHOT: &str = "/v1/cluster/snapshot";
 /// Whether the process lives.

@@ -52,6 +52,26 @@ pub enum HealthSource {
     All,
 }
 
+/// What can be scraped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScrapeRole {
+    /// A node of the cluster.
+    Node,
+    /// An instance of a service.
+    Instance,
+}
+
+impl ScrapeRole {
+    /// The word in queries and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Instance => "instance",
+        }
+    }
+}
+
 /// Declares a query struct: every parameter optional, unknown ones refused, absent ones not written.
 macro_rules! query {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -157,6 +177,17 @@ query!(
         consistency: Consistency,
         /// Waits until the node has this revision: read your writes.
         min_revision: u64,
+    }
+);
+query!(
+    /// Parameters of the list of what Prometheus scrapes.
+    ScrapeQuery {
+        /// Only instances of these services, separated by commas; no nodes.
+        service: String,
+        /// Only instances with all of these tags, separated by commas; no nodes.
+        tag: String,
+        /// Only nodes, or only instances; default both.
+        role: ScrapeRole,
     }
 );
 query!(

@@ -33,6 +33,17 @@ impl StateCounts {
         } += 1;
     }
 
+    /// Each state with its count.
+    pub const fn each(self) -> [(State, u64); 5] {
+        [
+            (State::Passing, self.passing),
+            (State::Warning, self.warning),
+            (State::Critical, self.critical),
+            (State::Starting, self.starting),
+            (State::Unknown, self.unknown),
+        ]
+    }
+
     /// The counts of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {

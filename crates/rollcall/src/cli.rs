@@ -11,6 +11,7 @@ use crate::commands::keygen::KeygenArgs;
 use crate::commands::kv::KvCommand;
 use crate::commands::lifecycle::{DrainArgs, QuarantineArgs, ReleaseArgs, UndrainArgs};
 use crate::commands::membership::{LeaveArgs, MembersArgs, RemoveArgs, TransferLeaderArgs};
+use crate::commands::ready::ReadyArgs;
 use crate::commands::register::{DeregisterArgs, RegisterArgs};
 use crate::commands::services::ServicesArgs;
 use crate::commands::snapshot::SnapshotCommand;
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     Kv(KvCommand),
     /// List the nodes of the cluster
     Members(MembersArgs),
+    /// Tell whether a node serves
+    Ready(ReadyArgs),
     /// Make a node leave the cluster and stop
     Leave(LeaveArgs),
     /// Remove a dead node from the cluster

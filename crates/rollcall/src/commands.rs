@@ -8,6 +8,7 @@ pub(crate) mod keygen;
 pub(crate) mod kv;
 pub(crate) mod lifecycle;
 pub(crate) mod membership;
+pub(crate) mod ready;
 pub(crate) mod register;
 pub(crate) mod services;
 pub(crate) mod snapshot;

@@ -1,15 +1,19 @@
 //! `rollcall demo-service`: the small HTTP services that `rollcall dev` registers, so that a catalogue has something
 //! real behind it.
 //!
-//! Each answers `GET /health` and `POST /work`, and falls ill at `POST /degrade`. The orchestrator is also an example of
+//! Each answers `GET /health`, `GET /metrics` and `POST /work`, and falls ill at `POST /degrade`. With `--register` it registers
+//! itself, and deregisters when it is stopped in order: that is how it runs in a container of its own.
+//! The orchestrator is also an example of
 //! discovery: it asks Rollcall who offers a capability and hands the task to one of them.
 //!
 //! Not done: authentication, limits beyond axum's body limit of 2 MB. They serve loopback, for demonstration.
 
 mod illness;
+mod metrics;
+mod register;
 mod work;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -45,9 +49,15 @@ pub(crate) struct DemoServiceArgs {
     /// Its instance id, for its answers
     #[arg(long)]
     id: String,
-    /// Port on loopback
+    /// Address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    listen: IpAddr,
+    /// Port to listen on
     #[arg(long)]
     port: u16,
+    /// Register as the demo catalogue has this id, under this host
+    #[arg(long, value_name = "HOST")]
+    register: Option<String>,
     /// Nodes to ask for others
     #[arg(long, value_name = "URL,…", value_delimiter = ',')]
     server: Vec<String>,
@@ -64,6 +74,7 @@ struct Service {
     id: String,
     started: Instant,
     tasks: AtomicU64,
+    in_flight: AtomicU64,
     illness: Illness,
     registry: Client,
     http: reqwest::Client,
@@ -95,7 +106,7 @@ type Answer = Result<Json<Value>, (StatusCode, Json<Value>)>;
 /// When the port cannot be listened on.
 pub(crate) async fn run(args: DemoServiceArgs) -> Result<(), Failure> {
     let stop = stop_requested(args.stop_with_stdin)?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let address = SocketAddr::from((args.listen, args.port));
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::failed(format!("{} cannot listen on {address}", args.id)).because(&error))?;
@@ -106,6 +117,7 @@ pub(crate) async fn run(args: DemoServiceArgs) -> Result<(), Failure> {
         .no_proxy()
         .build()
         .map_err(|error| Failure::failed("cannot make an HTTP client").because(&error))?;
+    let own = args.register.map(|host| register::Own::of(&args.id, &host, args.port)).transpose()?;
     let started = Instant::now();
     let service = Arc::new(Service {
         kind: args.kind,
@@ -113,11 +125,21 @@ pub(crate) async fn run(args: DemoServiceArgs) -> Result<(), Failure> {
         started,
         illness: Illness::new(args.degrade, started),
         tasks: AtomicU64::new(0),
+        in_flight: AtomicU64::new(0),
         registry,
         http,
         next: AtomicUsize::new(0),
     });
-    serve(listener, service, stop).await
+    match own {
+        None => serve(listener, service, stop).await,
+        Some(own) => {
+            let registered = tokio::spawn(own.clone().register(service.clone()));
+            let served = serve(listener, service.clone(), stop).await;
+            registered.abort();
+            own.deregister(&service.registry).await;
+            served
+        }
+    }
 }
 
 async fn serve(
@@ -128,6 +150,7 @@ async fn serve(
     let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
     let router = Router::new()
         .route("/health", get(health))
+        .route("/metrics", get(metrics::page))
         .route("/work", post(work))
         .route("/degrade", post(degrade))
         .with_state(service);
@@ -159,6 +182,7 @@ async fn health(State(service): State<Arc<Service>>) -> Json<Value> {
 
 async fn work(State(service): State<Arc<Service>>, Json(task): Json<Value>) -> Answer {
     service.tasks.fetch_add(1, Ordering::Relaxed);
+    let _working = service.working();
     service.suffer().await;
     let result = match service.kind.perform(task) {
         work::Performed::Done(result) => result,
@@ -177,6 +201,12 @@ impl Service {
     /// Takes as long as its illness makes it.
     async fn suffer(&self) {
         tokio::time::sleep(self.illness.delay(Instant::now())).await;
+    }
+
+    /// Counts a task as under way until the value is dropped.
+    fn working(&self) -> Working<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Working(&self.in_flight)
     }
 
     /// Finds somebody who offers the capability and lets them do the task.
@@ -202,6 +232,14 @@ impl Service {
         let unreachable = |error: reqwest::Error| refuse(StatusCode::BAD_GATEWAY, &format!("{url}: {error}"));
         let answer = self.http.post(&url).json(&errand.task).send().await.map_err(unreachable)?;
         answer.json().await.map_err(unreachable)
+    }
+}
+
+struct Working<'s>(&'s AtomicU64);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -4,7 +4,7 @@
 //! data stays in a folder between starts. A node that dies is not restarted: seeing the cluster do without it is the
 //! point, and the line that restarts it is printed.
 
-mod catalogue;
+pub(crate) mod catalogue;
 mod child;
 mod demo;
 mod folder;

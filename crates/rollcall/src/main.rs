@@ -10,6 +10,7 @@ mod demo_service;
 mod dev;
 mod duration;
 mod failure;
+mod logging;
 mod narrative;
 mod node;
 mod secret_file;
@@ -78,6 +79,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Config(command) => commands::config::run(command).await,
         Command::Kv(command) => commands::kv::run(command).await,
         Command::Members(args) => commands::membership::members(args).await,
+        Command::Ready(args) => commands::ready::run(args).await,
         Command::Leave(args) => commands::membership::leave(args).await,
         Command::Remove(args) => commands::membership::remove(args).await,
         Command::TransferLeader(args) => commands::membership::transfer_leader(args).await,

@@ -182,13 +182,7 @@ pub(crate) const fn role_word(role: RaftRole) -> &'static str {
 
 /// The word for the state of a member.
 pub(crate) const fn state_word(state: MemberState) -> &'static str {
-    match state {
-        MemberState::Alive => "alive",
-        MemberState::Suspect => "suspect",
-        MemberState::Dead => "dead",
-        MemberState::Left => "left",
-        MemberState::Unknown => "unknown",
-    }
+    state.as_str()
 }
 
 /// How the state of a member is coloured.

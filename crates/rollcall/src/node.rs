@@ -6,19 +6,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use rollcall_server::{Error, NodeConfig};
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::failure::Failure;
+use crate::logging;
 use crate::stop::stop_requested;
-use crate::terminal::ColorWhen;
 
 /// Variables that the command line itself reads: they are no keys of a node's configuration.
 const NOT_CONFIGURATION: [&str; 6] =
     ["ROLLCALL_SERVER", "ROLLCALL_OUTPUT", "ROLLCALL_ACTOR", "ROLLCALL_CONFIG", "ROLLCALL_LOG", "ROLLCALL_LOG_FORMAT"];
-/// What is logged when nobody says: role, membership and status transitions, without the chatter of libraries.
-const LOG_DEFAULT: &str = "info,openraft=error,raft_log=warn,hyper=warn,chitchat=error";
-
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -207,7 +202,7 @@ fn wrong(error: &dyn std::error::Error) -> Failure {
 
 async fn live(settings: &Settings, config: NodeConfig) -> Result<(), Failure> {
     config.validate().map_err(|error| wrong(&error))?;
-    init_tracing(settings)?;
+    logging::init(settings.log_level.as_deref(), settings.log_format)?;
     if let Ok(effective) = toml::to_string(&config) {
         info!("configuration: {}", effective.trim_end().replace('\n', "; "));
     }
@@ -260,22 +255,6 @@ fn put(flags: &mut toml::Table, key: &str, value: Option<impl Into<toml::Value>>
 
 fn path_text(path: PathBuf) -> String {
     path.to_string_lossy().into_owned()
-}
-
-/// Logs to standard error, as `--log-level`, else `RUST_LOG`, else the default says.
-fn init_tracing(settings: &Settings) -> Result<(), Failure> {
-    let variable = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
-    let filter = settings.log_level.clone().or(variable).unwrap_or_else(|| LOG_DEFAULT.to_owned());
-    let filter =
-        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(&filter).map_err(|error| {
-            Failure::usage(format!("{filter:?} is no log filter")).because(&error).hint("--log-level info")
-        })?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let set = match settings.log_format {
-        LogFormat::Pretty => subscriber.with_ansi(ColorWhen::Auto.stderr().is_enabled()).try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
-    };
-    set.map_err(|error| Failure::failed(format!("cannot set up logging: {error}")))
 }
 
 #[cfg(test)]

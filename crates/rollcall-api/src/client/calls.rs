@@ -267,6 +267,11 @@ impl Client {
         Ok(self.transport.fetch(&Call::get(paths::CLUSTER)).await?.value)
     }
 
+    /// Whether a node serves: it knows a leader and has caught up. [`ClientError::Problem`] says why it does not.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        self.transport.fetch::<Value>(&Call::get(paths::READYZ)).await.map(drop)
+    }
+
     /// Its members.
     pub async fn members(&self) -> Result<Members, ClientError> {
         Ok(self.transport.fetch(&Call::get(paths::MEMBERS)).await?.value)

@@ -18,7 +18,7 @@ ROLLCALL_GOSSIP_KEY). Make two: who leaks one has not leaked the other.
 
 Examples:
   rollcall keygen --out /etc/rollcall/secret          readable by its owner only
-  rollcall keygen --out /etc/rollcall/gossip
+  rollcall keygen --out /etc/rollcall/gossip --keep   unless it is there
   export ROLLCALL_SECRET=$(rollcall keygen)
 
 To replace the key of gossip while the cluster runs, on all nodes: add the new
@@ -28,6 +28,9 @@ pub(crate) struct KeygenArgs {
     /// File to make; left out, the secret is printed
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Leave a file that is there already as it is, and say so
+    #[arg(long, requires = "out")]
+    keep: bool,
 }
 
 /// Makes a secret.
@@ -40,7 +43,14 @@ pub(crate) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let Some(path) = &args.out else {
         return print(&format!("{secret}\n"));
     };
-    secret_file::create(path, &secret).map_err(|error| {
+    match secret_file::create(path, &secret) {
+        Err(error) if args.keep && error.kind() == io::ErrorKind::AlreadyExists => {
+            remark(&format!("{} is there already and stays as it is\n", path.display()));
+            return Ok(());
+        }
+        written => written,
+    }
+    .map_err(|error| {
         let failure = Failure::failed(format!("cannot write {}", path.display())).because(&error);
         match error.kind() {
             io::ErrorKind::AlreadyExists => {

@@ -1,4 +1,4 @@
-//! The demo catalogue: what `rollcall dev` starts and registers, read from `demo/catalogue.toml`.
+//! The demo catalogue: what `rollcall dev` and demo services of their own register, read from `demo/catalogue.toml`.
 //!
 //! The file is compiled in, so reading it cannot fail at a person's desk without failing in the tests first.
 
@@ -13,6 +13,8 @@ use crate::demo_service::Kind;
 const CATALOGUE: &str = include_str!("../../demo/catalogue.toml");
 /// The port that the file counts from.
 pub(crate) const PORT_BASE: u16 = 7500;
+/// The host that the file names everywhere.
+const LOOPBACK: &str = "127.0.0.1";
 
 /// A service to define, with the instances to start and register.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +71,22 @@ pub(crate) fn load(port_base: u16) -> Result<Vec<DemoService>, String> {
     file.service.into_iter().map(|service| read_service(service, port_base)).collect()
 }
 
+/// The service that the instance `id` belongs to, with the instance registered at `host` and `port` instead of on loopback.
+///
+/// # Errors
+/// In words, when the catalogue does not hold the instance.
+pub(crate) fn at(id: &str, host: &str, port: u16) -> Result<(DemoService, Registration), String> {
+    let services = load(PORT_BASE)?;
+    let service = services.into_iter().find(|service| service.instances.iter().any(|instance| instance.id == id));
+    let service = service.ok_or_else(|| format!("the demo catalogue has no instance {id:?}"))?;
+    let instance = service.instances.iter().find(|instance| instance.id == id).ok_or("no such instance")?;
+    let written = instance.port.into();
+    let mut registration = serde_json::to_value(&instance.registration).map_err(|error| error.to_string())?;
+    move_address(&mut registration, written, host, port);
+    let registration = decode::from_value(registration).map_err(|error| error.to_string())?;
+    Ok((service, registration))
+}
+
 fn read_service(service: FileService, port_base: u16) -> Result<DemoService, String> {
     let definition = decode::from_value(service.definition).map_err(|error| format!("{}: {error}", service.name))?;
     let instances = service.instances.into_iter().map(|(id, registration)| {
@@ -92,25 +110,27 @@ fn read_instance(
         .ok()
         .and_then(|written| written.checked_sub(PORT_BASE)?.checked_add(port_base))
         .ok_or_else(|| format!("port {written} cannot be moved to count from {port_base}"))?;
-    move_port(&mut registration, written, port);
+    move_address(&mut registration, written, LOOPBACK, port);
     let registration = decode::from_value(registration).map_err(|error| error.to_string())?;
     Ok(DemoInstance { id: id.to_owned(), kind, port, degrades, registration })
 }
 
-/// Writes `port` wherever the registration says `written`: as a number in endpoints, within the URLs of checks.
-fn move_port(registration: &mut Value, written: u64, port: u16) {
-    let (from, to) = (format!("127.0.0.1:{written}/"), format!("127.0.0.1:{port}/"));
+/// Writes `host` and `port` wherever the registration says loopback and `written`: in endpoints, within the URLs of checks.
+fn move_address(registration: &mut Value, written: u64, host: &str, port: u16) {
+    let (from, to) = (format!("{LOOPBACK}:{written}/"), format!("{host}:{port}/"));
     match registration {
         Value::Object(fields) => {
             for (name, value) in fields {
                 if name == "port" && value.as_u64() == Some(written) {
                     *value = port.into();
+                } else if name == "host" && value == LOOPBACK {
+                    *value = host.into();
                 } else {
-                    move_port(value, written, port);
+                    move_address(value, written, host, port);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| move_port(item, written, port)),
+        Value::Array(items) => items.iter_mut().for_each(|item| move_address(item, written, host, port)),
         Value::String(text) => *text = text.replace(&from, &to),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
@@ -177,6 +197,15 @@ mod tests {
             let text = serde_json::to_string(&instance.registration).unwrap();
             assert_eq!(text.matches(&instance.port.to_string()).count(), 2, "endpoint and check: {text}");
         }
+    }
+
+    #[test]
+    fn an_instance_can_be_registered_elsewhere_than_on_loopback() {
+        let (service, registration) = at("web-scraper-2", "scraper.example", 80).unwrap();
+        assert_eq!(service.name, "web_scraper_agent");
+        let text = serde_json::to_string(&registration).unwrap();
+        assert!(text.contains("http://scraper.example:80/health") && !text.contains(LOOPBACK), "{text}");
+        assert!(at("nobody-1", "scraper.example", 80).is_err());
     }
 
     #[test]

@@ -205,7 +205,21 @@ fn a_secret_is_written_once_and_for_its_owner() {
     assert_eq!(run(&format!("keygen --out {}", file.display())).code, Some(0));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     check(&run(&format!("keygen --out {}", file.display())), 1, &["cannot write", "another file"]);
+    let secret = std::fs::read_to_string(&file).unwrap();
+    let kept = run(&format!("keygen --keep --out {}", file.display()));
+    check(&kept, 0, &["stays as it is"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), secret);
     assert_eq!(run("keygen").stdout.trim().len(), 64);
+}
+
+#[test]
+fn whether_a_node_serves_is_the_exit_code() {
+    let ready = node_that_answers("200 OK", "application/json", json!({ "ready": true, "revision": 9 }).to_string());
+    let ran = run(&format!("ready --server http://{ready}"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "ready\n"), "{}", ran.stderr);
+    let starting = problem("no_leader", 503, "this node knows no leader yet");
+    let starting = node_that_answers("503 Service Unavailable", "application/problem+json", starting);
+    check(&run(&format!("ready --timeout 100ms --server http://{starting}")), 3, &["knows no leader yet"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::binary::run;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 30] = [
     "",
     "dev",
     "node",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 29] = [
     "kv put",
     "kv delete",
     "members",
+    "ready",
     "leave",
     "remove",
     "transfer-leader",
