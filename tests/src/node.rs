@@ -272,7 +272,11 @@ impl Node {
         opened.unwrap_or_else(|error| panic!("cannot open {}: {error}", self.log.display()))
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends its process a signal.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn signal(&self, signal: Signal) {
         let sent = rustix::process::kill_process(self.pid(), signal);
         sent.unwrap_or_else(|error| panic!("cannot signal {}: {error}", self.name()));
     }

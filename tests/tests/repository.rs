@@ -45,3 +45,36 @@ fn a_path_is_told_from_the_end_of_another() {
     assert!(!names_path(&format!("the{root}x"), &root));
     assert!(!names_path("nothing", &root));
 }
+
+/// Names of metrics in a file, without what Prometheus adds for the series of a histogram.
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    // Names of networks and containers are no metrics.
+    let lines = text.lines().filter(|line| !line.starts_with("docker"));
+    let words = lines.flat_map(|line| line.split(|c: char| !c.is_ascii_lowercase() && c != '_'));
+    let names = words.filter(|word| word.starts_with("rollcall_") || word.starts_with("process_"));
+    names
+        .map(|name| ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.strip_suffix(end).unwrap_or(name)))
+}
+
+#[test]
+fn alerts_and_dashboards_name_metrics_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace");
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let reference = read("docs/metrics.md");
+    let mut named = 0;
+    for file in [
+        "deploy/prometheus/rollcall.rules.yml",
+        "deploy/prometheus/rollcall.tests.yml",
+        "deploy/grafana/dashboards/rollcall.json",
+        "docs/operations.md",
+    ] {
+        for name in metrics_in(&read(file)) {
+            assert!(
+                reference.contains(&format!("| `{name}` |")),
+                "{file} names {name}, which docs/metrics.md does not"
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named}");
+}

@@ -16,6 +16,7 @@ mod handlers;
 pub(crate) mod listener;
 mod openapi;
 mod router;
+mod trace;
 mod write;
 
 pub(crate) use failure::{Failure, Result};

@@ -148,6 +148,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     followers.spawn(gossip::follow_members(consensus.clone(), gossip.clone(), stop.clone()));
     followers.spawn(gossip::reload_keys(hangups, config.gossip_key_file.clone(), gossip.clone(), stop.clone()));
     followers.spawn(prober.clone().tidy(stop.clone()));
+    followers.spawn(telemetry::tidy(metrics.clone(), stop.clone()));
 
     // The configuration was checked, so this is what it says.
     let forecast = config.forecast.options().unwrap_or_default();

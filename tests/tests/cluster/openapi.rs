@@ -31,6 +31,7 @@ const OPERATIONS: &[(&str, &[&str])] = &[
     ("/v1/cluster/members/{node}", &["delete"]),
     ("/v1/cluster/leave", &["post"]),
     ("/v1/cluster/transfer-leader", &["post"]),
+    ("/v1/sd/prometheus", &["get"]),
     ("/livez", &["get"]),
     ("/readyz", &["get"]),
     ("/metrics", &["get"]),

@@ -10,6 +10,7 @@ pub(crate) mod leases;
 pub(crate) mod lifecycle;
 pub(crate) mod members;
 pub(crate) mod node;
+pub(crate) mod scraping;
 pub(crate) mod services;
 pub(crate) mod summary;
 pub(crate) mod watches;

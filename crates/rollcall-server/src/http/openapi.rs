@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use utoipa::OpenApi;
 
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, services, summary, watches,
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, services, summary,
+    watches,
 };
 
 /// Collects the handlers. A test holds this list against the routes.
@@ -51,6 +52,7 @@ use super::handlers::{
         cluster::leave,
         cluster::transfer_leader,
         cluster::snapshot,
+        scraping::targets,
         node::livez,
         node::readyz,
         node::metrics,
@@ -64,6 +66,7 @@ use super::handlers::{
         rollcall_api::query::Consistency,
         rollcall_api::query::HealthFilter,
         rollcall_api::query::HealthSource,
+        rollcall_api::query::ScrapeRole,
     ))
 )]
 struct Api;

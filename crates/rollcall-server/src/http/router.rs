@@ -13,14 +13,16 @@ use hyper::body::Incoming;
 use metrics::{counter, histogram};
 use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
 use tower::Service;
-use tracing::{debug, error};
+use tracing::{Instrument as _, debug, error};
 
 use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, services, summary, watches,
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, services, summary,
+    watches,
 };
+use super::trace;
 use crate::app::Shared;
 
 /// What a client of a starting node is told to wait.
@@ -61,6 +63,7 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::TRANSFER_LEADER, post(cluster::transfer_leader)),
         (paths::SNAPSHOT, get(cluster::snapshot)),
         (paths::BLOCK_PEERS, post(cluster::block_peers)),
+        (paths::SD_PROMETHEUS, get(scraping::targets)),
         (paths::LIVEZ, get(node::livez)),
         (paths::READYZ, get(node::readyz)),
         (paths::METRICS, get(node::metrics)),
@@ -116,9 +119,14 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(crate) async fn call(&self, mut request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
-        let started = Instant::now();
+    pub(crate) async fn call(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
         let id = self.ids.of(&request);
+        let span = trace::span(request.method(), request.headers(), &id);
+        self.answer(request, from, id).instrument(span).await
+    }
+
+    async fn answer(&self, mut request: Request<Incoming>, from: SocketAddr, id: HeaderValue) -> Response<Body> {
+        let started = Instant::now();
         let method = request.method().clone();
         let path = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned());
         let mut response = match browser::refuse(&method, request.headers(), &self.own_host) {

@@ -75,17 +75,17 @@ impl Drop for Waiting {
 
 /// Says what the metrics mean.
 pub(crate) fn describe() {
-    describe_counter!(PROBES, "probes that ended, by type of check and outcome");
+    describe_counter!(PROBES, "Probes that ended, by type of check and outcome");
     describe_histogram!(
         LATENCY,
-        "time from the first packet of a probe to its answer, or to giving up, by type of check"
+        "Time from the first packet of a probe to its answer, or to giving up, by type of check"
     );
     describe_counter!(
         SCRAPES,
-        "metrics pages of instances asked for, by result: failed is also a page that says nothing of load"
+        "Metrics pages of instances asked for, by result: failed is also a page that says nothing of load"
     );
-    describe_gauge!(WAITING, "probes that wait for their place: of the host, of the node, in the rate");
-    describe_counter!(CONNECTIONS, "connections made to probe");
-    describe_gauge!(IDLE, "connections kept for the next probe");
-    describe_counter!(CLOSED, "connections that were kept, or could have been, and were closed, by reason");
+    describe_gauge!(WAITING, "Probes that wait for their place: of the host, of the node, in the rate");
+    describe_counter!(CONNECTIONS, "Connections made to probe");
+    describe_gauge!(IDLE, "Connections kept for the next probe");
+    describe_counter!(CLOSED, "Connections that were kept, or could have been, and were closed, by reason");
 }

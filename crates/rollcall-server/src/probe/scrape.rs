@@ -35,12 +35,26 @@ const JSON_MAX: usize = 64 * 1024;
 /// Longest line that can hold a value, bytes. Longer ones are skipped.
 const LINE_MAX: usize = 4 * 1024;
 
-/// The metrics page that an instance declares; `None` when it declares none, or no path.
-pub(crate) fn metrics_url(spec: &InstanceSpec) -> Option<String> {
+/// Where a metrics page is.
+pub(crate) struct MetricsAddress<'s> {
+    pub(crate) scheme: &'static str,
+    /// `host:port`.
+    pub(crate) authority: String,
+    /// Begins with `/`.
+    pub(crate) path: &'s str,
+}
+
+/// Where the metrics page is that an instance declares; `None` when it declares none, or no path.
+pub(crate) fn metrics_address(spec: &InstanceSpec) -> Option<MetricsAddress<'_>> {
     let (_, path) = spec.metadata.iter().find(|(key, _)| key.as_str() == METRICS_PATH)?;
     let endpoint = spec.endpoints.first()?;
     let scheme = if endpoint.protocol.eq_ignore_ascii_case("https") { "https" } else { "http" };
-    path.starts_with('/').then(|| format!("{scheme}://{}{path}", endpoint.authority()))
+    path.starts_with('/').then(|| MetricsAddress { scheme, authority: endpoint.authority(), path })
+}
+
+/// The same as one URL.
+pub(crate) fn metrics_url(spec: &InstanceSpec) -> Option<String> {
+    metrics_address(spec).map(|MetricsAddress { scheme, authority, path }| format!("{scheme}://{authority}{path}"))
 }
 
 /// A page of metrics, read while it comes.

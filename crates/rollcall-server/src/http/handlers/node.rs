@@ -13,6 +13,7 @@ use crate::app::Shared;
 use crate::http::answer;
 use crate::http::failure::{Failure, Result};
 use crate::http::openapi;
+use crate::telemetry;
 
 /// A node that heard nothing for so long is not ready; an election is over by then.
 const CONTACT_AGE_MAX: Duration = Duration::from_secs(3);
@@ -59,7 +60,7 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response> {
     responses((status = 200, description = "Metrics", content_type = "text/plain"), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn metrics(State(app): State<Shared>) -> Response {
-    let mut response = Response::new(Body::from(app.metrics.render()));
+    let mut response = Response::new(Body::from(telemetry::page(&app).await));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
