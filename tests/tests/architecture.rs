@@ -20,7 +20,15 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("rollcall-raft", &["rollcall-types", "rollcall-catalog"]),
     (
         "rollcall-server",
-        &["rollcall-types", "rollcall-catalog", "rollcall-health", "rollcall-api", "rollcall-raft", "rollcall-gossip"],
+        &[
+            "rollcall-types",
+            "rollcall-catalog",
+            "rollcall-health",
+            "rollcall-api",
+            "rollcall-raft",
+            "rollcall-gossip",
+            "rollcall-routing",
+        ],
     ),
     ("rollcall", &["rollcall-types", "rollcall-api", "rollcall-server"]),
     ("jepsen-lite", &["rollcall-api"]),

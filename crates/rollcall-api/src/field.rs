@@ -108,6 +108,21 @@ impl Scope<'_> {
         if number.is_absent() { None } else { self.number(field, number, rule) }
     }
 
+    /// Converts a number with a fraction that may be absent.
+    pub(crate) fn optional_real(
+        &mut self,
+        field: impl Display,
+        number: &Number,
+        rule: impl Fn(f64) -> Result<f64, Invalid>,
+    ) -> Option<f64> {
+        if number.is_absent() { None } else { self.keep(field, number.judge_real(rule)) }
+    }
+
+    /// A value that may be absent, or its refusal reported.
+    pub(crate) fn keep_some<T, E: Display>(&mut self, field: impl Display, judged: Option<Result<T, E>>) -> Option<T> {
+        judged.and_then(|judged| self.keep(field, judged))
+    }
+
     /// Converts each string of a list that may hold at most `max`.
     pub(crate) fn texts<'t, T>(
         &mut self,

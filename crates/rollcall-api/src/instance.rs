@@ -320,7 +320,7 @@ struct InstanceWire<'a> {
 }
 
 /// A slice, each item converted while it is written.
-struct Each<'a, T, W>(&'a [T], fn(&'a T) -> W);
+pub(crate) struct Each<'a, T, W>(pub(crate) &'a [T], pub(crate) fn(&'a T) -> W);
 
 impl<T, W: Serialize> Serialize for Each<'_, T, W> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -329,14 +329,14 @@ impl<T, W: Serialize> Serialize for Each<'_, T, W> {
 }
 
 #[derive(Serialize)]
-struct EndpointWire<'a> {
+pub(crate) struct EndpointWire<'a> {
     name: &'a Label,
     protocol: &'a Protocol,
     host: &'a str,
     port: u16,
 }
 
-fn endpoint_wire(endpoint: &rollcall_types::Endpoint) -> EndpointWire<'_> {
+pub(crate) fn endpoint_wire(endpoint: &rollcall_types::Endpoint) -> EndpointWire<'_> {
     EndpointWire {
         name: &endpoint.name,
         protocol: &endpoint.protocol,

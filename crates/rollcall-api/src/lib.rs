@@ -33,6 +33,7 @@ pub mod query;
 mod registration;
 mod reply;
 mod scrape;
+mod selection;
 mod service;
 mod summary;
 mod time;
@@ -67,6 +68,10 @@ pub use problem::{Code, PROBLEM_JSON, Problem, Retry};
 pub use registration::{Registration, RegistrationEndpoint, RegistrationLease};
 pub use reply::{List, WriteReply};
 pub use scrape::ScrapeGroup;
+pub use selection::{
+    CallerDescription, CheckedSelection, PICKS_MAX, PickRef, SelectRequest, Selection, SelectionPick, SelectionRef,
+    WeightsGiven, Wish, Wished,
+};
 pub use service::{ConfigDocument, Definition, DefinitionRef, Service, ServiceDefinition};
 pub use summary::{HealthReport, ServiceHealth, ServiceHealthReport, StateCounts};
 pub use time::Timestamp;

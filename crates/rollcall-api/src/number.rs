@@ -27,6 +27,19 @@ impl Number {
         rule(self.0.as_u64().unwrap_or(u64::MAX)).map_err(|refused| must(&refused.rule, &self.0))
     }
 
+    /// Judges a number with a fraction by `rule`, which refuses NaN.
+    ///
+    /// # Errors
+    /// What is wrong, as in "must be a number from 0 to 1; got -1".
+    pub(crate) fn judge_real<T>(&self, rule: impl Fn(f64) -> Result<T, Invalid>) -> Result<T, String> {
+        rule(self.0.as_f64().unwrap_or(f64::NAN)).map_err(|refused| must(&refused.rule, &self.0))
+    }
+
+    /// The value, when it is `true` or `false` instead of a number.
+    pub(crate) fn as_bool(&self) -> Option<bool> {
+        self.0.as_bool()
+    }
+
     /// Judges the number as a cost and returns millionths.
     pub(crate) fn judge_cost(&self) -> Result<u64, String> {
         self.0

@@ -12,6 +12,12 @@ pub const SERVICES: &str = "/v1/services";
 pub const SERVICE: &str = "/v1/services/{service}";
 /// Its configuration document: GET, PUT.
 pub const CONFIG: &str = "/v1/services/{service}/config";
+/// Picks instances of a service for a request: POST.
+pub const SELECT: &str = "/v1/services/{service}/select";
+/// The same among every service that offers a capability: POST.
+pub const SELECT_ANY: &str = "/v1/select";
+/// Why each instance of a service would be picked or not: GET.
+pub const EXPLAIN: &str = "/v1/services/{service}/explain";
 /// Its instances: GET, and POST with an id that the server makes.
 pub const INSTANCES: &str = "/v1/services/{service}/instances";
 /// An instance: GET, PUT, PATCH, DELETE.
@@ -82,6 +88,16 @@ pub fn service(service: &str) -> String {
 /// [`CONFIG`] filled.
 pub fn config(service: &str) -> String {
     format!("{SERVICES}/{}/config", segment(service))
+}
+
+/// [`SELECT`] filled.
+pub fn select(service: &str) -> String {
+    format!("{SERVICES}/{}/select", segment(service))
+}
+
+/// [`EXPLAIN`] filled.
+pub fn explain(service: &str) -> String {
+    format!("{SERVICES}/{}/explain", segment(service))
 }
 
 /// [`INSTANCES`] filled.

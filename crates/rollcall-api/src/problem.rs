@@ -3,6 +3,8 @@
 //! A [`Code`] decides everything else: the `type` URI, the title, the status, and whether sending again can help. The
 //! set is closed; a mapping from a domain error picks one of them and adds a detail for the caller.
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -86,6 +88,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, Never, "Method not allowed";
     /// There is no such service.
     ServiceNotFound = "service_not_found", NOT_FOUND, Never, "No such service";
+    /// No service offers this capability.
+    CapabilityNotFound = "capability_not_found", NOT_FOUND, Never, "No such capability";
     /// There is no such instance.
     InstanceNotFound = "instance_not_found", NOT_FOUND, Never, "No such instance";
     /// The instance is not registered, or without a lease: register again.
@@ -126,6 +130,10 @@ codes! {
     NoLeader = "no_leader", SERVICE_UNAVAILABLE, Later, "No leader";
     /// A majority of the voters cannot be reached.
     NoQuorum = "no_quorum", SERVICE_UNAVAILABLE, Later, "No quorum";
+    /// No instance of the service may be selected as it is now: see `reasons`.
+    NoHealthyInstance = "no_healthy_instance", SERVICE_UNAVAILABLE, Later, "No healthy instance";
+    /// No instance of the service has what the request requires: see `reasons`.
+    NoFittingInstance = "no_fitting_instance", SERVICE_UNAVAILABLE, Never, "No fitting instance";
     /// The node shuts down.
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, Later, "Shutting down";
     /// The write was not confirmed in time.
@@ -163,6 +171,12 @@ pub struct Problem {
     /// The fields that break rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Why instances cannot be selected, by code, with how many are out for it; one may be out for several reasons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, u64>,
+    /// Names that look like the one that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub similar: Vec<String>,
     /// When it makes sense to ask again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -182,6 +196,8 @@ impl Problem {
             instance: None,
             code,
             errors: Vec::new(),
+            reasons: BTreeMap::new(),
+            similar: Vec::new(),
             retry_after_ms: None,
             leader: None,
         }

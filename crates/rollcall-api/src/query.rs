@@ -111,6 +111,15 @@ query!(
     }
 );
 query!(
+    /// Parameters of a selection.
+    SelectQuery {
+        /// How fresh; default `stale`.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
     /// Parameters of a list of services.
     ServicesQuery {
         /// Only services with this tag.

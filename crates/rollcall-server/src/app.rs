@@ -15,6 +15,7 @@ use crate::health::summary::Summaries;
 use crate::http::body::BodyMemory;
 use crate::pinned::Pinned;
 use crate::probe::Policy;
+use crate::selection::Selector;
 use crate::watch::Hub;
 
 /// The handles of one node.
@@ -33,6 +34,8 @@ pub(crate) struct App {
     pub(crate) health: Health,
     /// Counts of it.
     pub(crate) summaries: Summaries,
+    /// Who should serve a request.
+    pub(crate) selector: Selector,
     /// Watch streams.
     pub(crate) hub: Hub,
     /// Catalogues of listings under way.

@@ -51,7 +51,7 @@ pub(crate) use self::detail::{Detail, Heard, Seen, SeenCheck};
 pub(crate) use self::leases::{Heartbeat, Leases, NotRenewed, Renewed};
 pub(crate) use self::prober::Probe;
 pub(crate) use self::tracked::Run;
-pub(crate) use self::view::HealthReader;
+pub(crate) use self::view::{HealthReader, HealthSnapshot, InstanceHealth};
 
 /// Health of instances. Cheap to clone.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ mod node;
 mod pinned;
 mod probe;
 mod schema;
+mod selection;
 mod telemetry;
 mod watch;
 

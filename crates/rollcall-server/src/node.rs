@@ -28,6 +28,8 @@ use crate::http::body::BodyMemory;
 use crate::http::listener::{Limits, serve};
 use crate::pinned::Pinned;
 use crate::probe::{self, Prober};
+use crate::selection::Selector;
+use crate::selection::reported::Silence;
 use crate::telemetry;
 use crate::watch::Hub;
 
@@ -155,6 +157,8 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let (health, mut health_task) =
         Health::start(name.clone(), consensus.clone(), gossip.clone(), prober, forecast, stop.clone());
 
+    let selector = Selector::new(health.reader().clone(), gossip.clone(), Arc::new(Silence));
+
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
     let hub_task = hub.follow(consensus.clone(), stop.clone());
@@ -167,6 +171,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         health,
         hub,
         summaries: Summaries::default(),
+        selector,
         pinned: Pinned::default(),
         downloads: Arc::new(Semaphore::new(1)),
         bodies: BodyMemory::default(),

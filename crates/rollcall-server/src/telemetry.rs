@@ -70,6 +70,7 @@ fn describe() {
     rollcall_raft::describe_metrics();
     rollcall_gossip::describe_metrics();
     crate::health::metrics::describe();
+    crate::selection::describe_metrics();
     crate::probe::describe_metrics();
     sampled::describe();
 }

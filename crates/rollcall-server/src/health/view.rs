@@ -141,6 +141,19 @@ impl HealthSnapshot {
         }
     }
 
+    /// Whether it says of `instance` what `older` said. Chunks that did not change are told by their place in memory.
+    pub(crate) fn says_the_same(&self, older: &Self, instance: &Instance) -> bool {
+        let Some(slot) = slot_of(instance) else { return true };
+        let chunk = |snapshot: &Self| snapshot.chunks.get(slot.chunk().get() as usize).map(Arc::as_ptr);
+        (chunk(self) == chunk(older) || self.entry(slot) == older.entry(slot))
+            && (self.told.ptr_eq(&older.told) || self.told.get(&slot) == older.told.get(&slot))
+    }
+
+    /// Whether most of a service degrades for the same cause as in `older`.
+    pub(crate) fn has_same_cause(&self, older: &Self, service: &ServiceKey) -> bool {
+        self.common.ptr_eq(&older.common) || self.common.get(service) == older.common.get(service)
+    }
+
     /// What is agreed on about the instance of a slot.
     pub(crate) fn entry(&self, slot: Slot) -> Option<&Entry> {
         self.chunks.get(slot.chunk().get() as usize)?[slot.place() as usize].as_ref()

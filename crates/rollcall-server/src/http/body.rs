@@ -40,7 +40,12 @@ pub(crate) struct HeldBody {
 impl BodyMemory {
     /// Reads a body of at most [`BODY_BYTES_MAX`] within [`BODY_DEADLINE`].
     pub(crate) async fn read(&self, body: Body) -> Result<HeldBody> {
-        match tokio::time::timeout(BODY_DEADLINE, self.collect(body)).await {
+        self.read_within(body, BODY_BYTES_MAX).await
+    }
+
+    /// Reads a body of at most `bytes_max` within [`BODY_DEADLINE`].
+    pub(crate) async fn read_within(&self, body: Body, bytes_max: usize) -> Result<HeldBody> {
+        match tokio::time::timeout(BODY_DEADLINE, self.collect(body, bytes_max)).await {
             Ok(read) => read,
             Err(_) => {
                 let detail = format!("the body did not arrive within {} s", BODY_DEADLINE.as_secs());
@@ -49,15 +54,15 @@ impl BodyMemory {
         }
     }
 
-    async fn collect(&self, mut body: Body) -> Result<HeldBody> {
+    async fn collect(&self, mut body: Body, bytes_max: usize) -> Result<HeldBody> {
         let mut bytes = BytesMut::new();
         let mut memory: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {
             let frame = frame
                 .map_err(|error| Failure::new(Code::InvalidBody, format!("the body could not be read: {error}")))?;
             let Ok(data) = frame.into_data() else { continue };
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
-                return Err(too_large());
+            if bytes.len() + data.len() > bytes_max {
+                return Err(too_large(bytes_max));
             }
             bytes.extend_from_slice(&data);
             let held = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -76,8 +81,8 @@ impl BodyMemory {
     }
 }
 
-fn too_large() -> Failure {
-    let rule = format!("must be at most {BODY_BYTES_MAX} bytes");
+fn too_large(bytes_max: usize) -> Failure {
+    let rule = format!("must be at most {bytes_max} bytes");
     let mut problem = Problem::new(Code::BodyTooLarge, format!("the body {rule}"));
     problem.errors.push(FieldError::new(".", rule));
     problem.into()

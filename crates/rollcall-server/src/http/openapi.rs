@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use utoipa::OpenApi;
 
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, services, summary,
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services, summary,
     watches,
 };
 
@@ -34,6 +34,8 @@ use super::handlers::{
         lifecycle::quarantine,
         lifecycle::release,
         instances::list_by_capability,
+        selection::select,
+        selection::select_any,
         leases::renew,
         leases::renew_many,
         health::read,

@@ -19,7 +19,7 @@ use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, services, summary,
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services, summary,
     watches,
 };
 use super::trace;
@@ -49,6 +49,8 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::QUARANTINE, post(lifecycle::quarantine)),
         (paths::RELEASE, post(lifecycle::release)),
         (paths::CAPABILITY_INSTANCES, get(instances::list_by_capability)),
+        (paths::SELECT, post(selection::select)),
+        (paths::SELECT_ANY, post(selection::select_any)),
         (paths::HEALTH, get(summary::overview)),
         (paths::SERVICE_HEALTH, get(summary::of_service)),
         (paths::KEY, get(kv::read).put(kv::put).delete(kv::delete)),

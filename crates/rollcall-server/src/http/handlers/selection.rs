@@ -1,0 +1,151 @@
+//! Who should serve a request: select and explain.
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use rollcall_api::query::SelectQuery;
+use rollcall_api::{
+    Code, FieldError, PROBLEM_JSON, PickRef, Problem, SelectRequest, Selection, SelectionRef, decode, paths,
+};
+use rollcall_routing::{Census, Reason, Reasons, Refusal};
+use rollcall_types::ServiceName;
+use serde::{Serialize, Serializer};
+
+use crate::app::{App, Shared};
+use crate::http::answer;
+use crate::http::consistency::View;
+use crate::http::extract::{PathValues, Query};
+use crate::http::failure::{Failure, Result};
+use crate::selection::{Among, Picked, Question, Unpicked, field_error};
+
+/// Largest body of a question, bytes: room for a hash key of 1 MiB to be refused by its own rule.
+const QUESTION_BYTES_MAX: usize = 2 << 20;
+
+/// `POST …/select`: who should serve a request.
+#[utoipa::path(
+    post,
+    path = paths::SELECT,
+    params(("service" = String, Path, description = "Name of the service"), SelectQuery),
+    request_body = SelectRequest,
+    responses((status = 200, description = "Whom to send it to", body = Selection), (status = "default", body = Problem, content_type = PROBLEM_JSON))
+)]
+pub(crate) async fn select(
+    State(app): State<Shared>,
+    path: PathValues,
+    Query(query): Query<SelectQuery>,
+    request: Request,
+) -> Result<Response> {
+    let service: ServiceName = path.get("service")?;
+    let question = question(&app, request.into_body()).await?;
+    if question.capability().is_some() {
+        let rule =
+            format!("must not be given here, where the service is known; ask {} for a capability", paths::SELECT_ANY);
+        return Err(vec![FieldError::new("capability", rule)].into());
+    }
+    let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
+    answer(&app, &view, Among::Service(&service), &question)
+}
+
+/// `POST /v1/select`: the same among every service that offers a capability.
+#[utoipa::path(
+    post,
+    path = paths::SELECT_ANY,
+    params(SelectQuery),
+    request_body = SelectRequest,
+    responses((status = 200, description = "Whom to send it to", body = Selection), (status = "default", body = Problem, content_type = PROBLEM_JSON))
+)]
+pub(crate) async fn select_any(
+    State(app): State<Shared>,
+    Query(query): Query<SelectQuery>,
+    request: Request,
+) -> Result<Response> {
+    let question = question(&app, request.into_body()).await?;
+    let Some(capability) = question.capability() else {
+        return Err(vec![FieldError::new("capability", "must be given")].into());
+    };
+    let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
+    answer(&app, &view, Among::Capability(capability), &question)
+}
+
+async fn question(app: &App, body: Body) -> Result<Question> {
+    let body = app.bodies.read_within(body, QUESTION_BYTES_MAX).await?;
+    let request = if body.bytes.is_empty() { SelectRequest::default() } else { decode::from_json(&body.bytes)? };
+    Ok(Question::of(request)?)
+}
+
+fn answer(app: &App, view: &View, among: Among<'_>, question: &Question) -> Result<Response> {
+    let query = question.query();
+    let picked = app.selector.select(&view.catalog, among, &query);
+    let picked = picked.map_err(|unpicked| view.lacks(failure(among, unpicked)))?;
+    let body = SelectionRef {
+        picks: Picks(&picked),
+        strategy: picked.answer.strategy.as_str(),
+        eligible: picked.answer.eligible,
+        fail_open: picked.answer.is_open,
+        revision: view.catalog.revision().get(),
+    };
+    answer::read(view, None, &body)
+}
+
+/// The picks as the API writes them.
+struct Picks<'a>(&'a Picked);
+
+impl Serialize for Picks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let candidates = self.0.prepared().index.candidates();
+        serializer.collect_seq(self.0.iter().map(|(pick, instance)| PickRef {
+            service: &instance.service,
+            id: &instance.id,
+            spec: &instance.spec,
+            status: candidates[pick.position].status,
+            score: pick.score.value(),
+            reasons: Codes(pick.reasons),
+        }))
+    }
+}
+
+/// Reasons as the API writes them.
+struct Codes(Reasons);
+
+impl Serialize for Codes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Reason::code))
+    }
+}
+
+/// Why there is no answer, for the caller.
+fn failure(among: Among<'_>, unpicked: Unpicked) -> Failure {
+    let of = match among {
+        Among::Service(name) => format!("service {name}"),
+        Among::Capability(name) => format!("capability {name}"),
+    };
+    let refusal = match unpicked {
+        Unpicked::NoSuchService(similar) => return unknown(Code::ServiceNotFound, &of, similar),
+        Unpicked::NoSuchCapability(similar) => return unknown(Code::CapabilityNotFound, &of, similar),
+        Unpicked::Refused(refusal) => refusal,
+    };
+    match refusal {
+        Refusal::Invalid(error) => vec![field_error(&error)].into(),
+        Refusal::NoInstance => Failure::new(Code::NoHealthyInstance, format!("{of} has no instance at all")),
+        Refusal::NoneHealthy(census) => out(Code::NoHealthyInstance, &of, "may be selected as it is now", &census),
+        Refusal::NoneFits(census) => out(Code::NoFittingInstance, &of, "is what the request requires", &census),
+    }
+}
+
+fn unknown(code: Code, what: &str, similar: Vec<String>) -> Failure {
+    let hint = match similar.first() {
+        Some(first) => format!("; did you mean {first}?"),
+        None => String::new(),
+    };
+    let problem = Problem::new(code, format!("{what} is not known here{hint}"));
+    Problem { similar, ..problem }.into()
+}
+
+fn out(code: Code, of: &str, what: &str, census: &Census) -> Failure {
+    let told: Vec<String> = census.reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let detail = format!("none of the {} instances of {of} {what}: {}", census.instances, told.join(", "));
+    let mut failure = Failure::new(code, detail);
+    failure.problem.reasons =
+        census.reasons.iter().map(|(reason, count)| (reason.code().to_owned(), *count as u64)).collect();
+    failure
+}

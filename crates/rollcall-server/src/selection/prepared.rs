@@ -1,0 +1,210 @@
+//! The instances of a service, joined from all views and prepared for selection.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rollcall_catalog::{Catalog, Instance, Service};
+use rollcall_gossip::MembershipView;
+use rollcall_health::Trend;
+use rollcall_routing::{Candidate, Forecast, Policy, RoundTrip, ServiceIndex, Tally};
+use rollcall_types::{Label, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis};
+
+use super::reported::{Feedback, Reported};
+use crate::health::{HealthSnapshot, InstanceHealth};
+
+/// Instances, prepared.
+///
+/// Invariant: `instances` are in the order of the candidates of `index`.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// What `resolve` reads.
+    pub(crate) index: ServiceIndex,
+    /// Picks that no load report tells of yet.
+    pub(crate) tally: Tally,
+    instances: Box<[Arc<Instance>]>,
+    /// What it was made from.
+    services: Box<[Source]>,
+    /// The health that it was made from, or a later one that says the same of these instances.
+    health: ArcSwap<HealthSnapshot>,
+}
+
+/// A service that it was made from, with the version of what was reported on it.
+#[derive(Debug)]
+struct Source {
+    service: Arc<Service>,
+    key: ServiceKey,
+    feedback: u64,
+}
+
+/// What a node knows at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Views<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) health: &'a Arc<HealthSnapshot>,
+    pub(super) feedback: &'a dyn Feedback,
+    pub(super) members: &'a MembershipView,
+}
+
+impl Prepared {
+    /// The instances of `services` as the `views` show them. The tally goes on where that of `before` was.
+    pub(super) fn of(services: &[Arc<Service>], views: Views<'_>, before: Option<&Self>, now: UnixMillis) -> Self {
+        let near = RoundTrips::of(views.members);
+        // Before what is reported is read: what comes meanwhile is another version.
+        let sources: Box<[Source]> = services.iter().map(|service| Source::of(service, views.feedback)).collect();
+        let candidates = sources.iter().flat_map(|Source { service, key, .. }| {
+            let near = &near;
+            service.instances.values().map(move |instance| {
+                let health = views.health.of(views.catalog, instance);
+                let reported = views.feedback.of(key, &instance.id);
+                candidate(key, service.definition.as_deref(), instance, health, reported, near, now)
+            })
+        });
+        let index = ServiceIndex::build(candidates.collect(), policy(services));
+        let tally = match before {
+            Some(before) => Tally::carried(&index, now, &before.index, &before.tally),
+            None => Tally::new(&index, now),
+        };
+        let by_key: HashMap<&ServiceKey, &Service> = sources.iter().map(|it| (&it.key, &*it.service)).collect();
+        let instances = index
+            .candidates()
+            .iter()
+            .filter_map(|candidate| by_key.get(&candidate.service)?.instances.get(&candidate.instance).cloned());
+        Self {
+            instances: instances.collect(),
+            index,
+            tally,
+            health: ArcSwap::new(views.health.clone()),
+            services: sources,
+        }
+    }
+
+    /// Whether it is what these services and views would be prepared as.
+    pub(super) fn is_current(
+        &self,
+        services: &[Arc<Service>],
+        health: &Arc<HealthSnapshot>,
+        feedback: &dyn Feedback,
+    ) -> bool {
+        let is_same = self.services.len() == services.len()
+            && self.services.iter().zip(services).all(|(source, service)| {
+                Arc::ptr_eq(&source.service, service) && source.feedback == feedback.version(&source.key)
+            });
+        is_same && self.has_health(health)
+    }
+
+    /// Whether `health` says of these instances what it was made from.
+    fn has_health(&self, health: &Arc<HealthSnapshot>) -> bool {
+        let seen = self.health.load();
+        if Arc::ptr_eq(&seen, health) {
+            return true;
+        }
+        let instances = self.services.iter().flat_map(|source| source.service.instances.values());
+        let is_same = self.services.iter().all(|source| health.has_same_cause(&seen, &source.key))
+            && instances.into_iter().all(|instance| health.says_the_same(&seen, instance));
+        if is_same {
+            self.health.store(health.clone());
+        }
+        is_same
+    }
+
+    /// The instance at a position of the index.
+    pub(crate) fn instance(&self, position: usize) -> &Arc<Instance> {
+        &self.instances[position]
+    }
+}
+
+impl Source {
+    fn of(service: &Arc<Service>, feedback: &dyn Feedback) -> Self {
+        let key = ServiceKey::from(&service.name);
+        Self { service: service.clone(), feedback: feedback.version(&key), key }
+    }
+}
+
+/// How the instances of these services are to be chosen. Of several services, the longest slow start counts.
+fn policy(services: &[Arc<Service>]) -> Policy {
+    let slow_starts = services.iter().filter_map(|service| service.definition.as_ref()?.slow_start);
+    Policy { slow_start: slow_starts.max().unwrap_or_default(), ..Policy::default() }
+}
+
+fn candidate(
+    key: &ServiceKey,
+    definition: Option<&ServiceDefinition>,
+    instance: &Instance,
+    health: InstanceHealth,
+    reported: Reported,
+    near: &RoundTrips<'_>,
+    now: UnixMillis,
+) -> Candidate {
+    let spec = &instance.spec;
+    let host = spec.endpoints.first().map(|endpoint| &endpoint.host);
+    let is_warming = definition.is_some_and(|it| it.slow_start.is_some_and(|span| span > Millis::default()));
+    let tags = spec.tags.iter().chain(definition.iter().flat_map(|definition| definition.tags.iter()));
+    Candidate {
+        host: host.cloned(),
+        zone: spec.zone.clone(),
+        region: spec.region.clone(),
+        version: spec.version.clone().or_else(|| definition?.version.clone()),
+        tags: tags.cloned().collect(),
+        capabilities: definition.map_or_else(SortedSet::new, |definition| definition.capabilities.clone()),
+        weight: spec.weight,
+        lifecycle: instance.lifecycle.clone(),
+        status: health.status,
+        since: health.since,
+        health: health.score,
+        forecast: forecast(&health, now),
+        warming_since: (is_warming && health.status == Status::Passing).then_some(health.since),
+        ejected_until: reported.ejected_until,
+        load: reported.load,
+        max_concurrent: reported.max_concurrent.or_else(|| definition?.max_concurrent_requests),
+        expected_response: definition.and_then(|it| it.expected_response_time).map(Millis::duration),
+        performance: reported.performance,
+        contexts: reported.contexts,
+        round_trip: host.and_then(|host| near.to(host.ip()?)),
+        cost_micros: definition.and_then(|it| it.cost_micros),
+        ..Candidate::new(key.clone(), instance.id.clone())
+    }
+}
+
+/// What is expected of an instance, as selection counts it: nothing, when most of its service is on the same way.
+fn forecast(health: &InstanceHealth, now: UnixMillis) -> Forecast {
+    if health.common_cause.is_some() {
+        return Forecast::default();
+    }
+    let is_degrading = health.trend == Trend::Degrading;
+    match health.told.map(|told| told.now(now)) {
+        Some(told) => Forecast {
+            is_degrading: true,
+            time_to_failure: told.due().map(|due| due.likely()),
+            confidence: told.confidence(),
+        },
+        // The class of time without the numbers: others know more, and half of it is believed.
+        None => Forecast { is_degrading, time_to_failure: health.time_to_failure.at_most(), confidence: 0.5 },
+    }
+}
+
+/// How far the hosts of other nodes are from this one, as gossip measures it.
+struct RoundTrips<'a> {
+    by_address: HashMap<IpAddr, Duration>,
+    from_zone: Option<&'a Label>,
+}
+
+impl<'a> RoundTrips<'a> {
+    /// Those of members that answer. What is reached on the loopback is on this host, which says nothing of where callers are.
+    fn of(members: &'a MembershipView) -> Self {
+        let measured = members.members.values().filter(|member| member.is_present());
+        let by_address = measured.filter_map(|member| {
+            let address = member.address?.ip();
+            (!address.is_loopback()).then_some((address, member.health.rtt?))
+        });
+        let this = members.members.get(&members.this).and_then(|member| member.meta.as_deref());
+        Self { by_address: by_address.collect(), from_zone: this.and_then(|meta| meta.zone.as_ref()) }
+    }
+
+    fn to(&self, address: IpAddr) -> Option<RoundTrip> {
+        let time = *self.by_address.get(&address)?;
+        Some(RoundTrip { from_zone: self.from_zone.cloned(), time })
+    }
+}
