@@ -17,6 +17,7 @@ mod check;
 mod cluster;
 pub mod decode;
 mod document;
+mod explanation;
 mod field;
 pub mod headers;
 mod health;
@@ -48,6 +49,7 @@ pub use cluster::{
     MemberChangeKind, MemberGossip, MemberState, Members, Observer, RaftRole, RaftStatus, TransferLeaderRequest,
 };
 pub use document::Document;
+pub use explanation::{EXPLAINED_MAX, ExplainedInstance, ExplainedReason, Explanation, FactorTerm};
 pub use field::{ERRORS_MAX, FieldError};
 pub use health::{
     CheckSeen, HealthObserver, HealthSeen, HealthSighting, HealthVoucher, InstanceHealth, ProbeRun, ScoreTerm,

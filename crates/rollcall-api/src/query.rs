@@ -120,6 +120,45 @@ query!(
     }
 );
 query!(
+    /// The question whose answer is to be explained, in parameters, and when. Default: what an empty question would get now.
+    ExplainQuery {
+        /// Instead of now: how it would have been at this revision, as far as history reaches.
+        at: u64,
+        /// As in the body of a selection.
+        strategy: String,
+        /// As in the body of a selection.
+        n: u64,
+        /// A version constraint.
+        version: String,
+        /// Tags that are required, separated by commas.
+        tag: String,
+        /// The zone that is required.
+        zone: String,
+        /// Ids of instances that are excluded, separated by commas.
+        exclude: String,
+        /// Whether `warning` and `unknown` are not enough.
+        only_passing: bool,
+        /// Whether health is not asked when nobody may be selected by it.
+        fail_open: bool,
+        /// What `consistent_hash` hashes.
+        hash_key: String,
+        /// Name of the client.
+        client: String,
+        /// Host of the client.
+        client_host: String,
+        /// Zone of the client.
+        client_zone: String,
+        /// Region of the client.
+        client_region: String,
+        /// What kind of request it sends.
+        context: String,
+        /// How fresh; default `stale`.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
     /// Parameters of a list of services.
     ServicesQuery {
         /// Only services with this tag.
@@ -225,3 +264,30 @@ query!(
         cursor: String,
     }
 );
+
+impl ExplainQuery {
+    /// The question, as the body of a selection would ask it.
+    pub fn into_request(self) -> crate::SelectRequest {
+        let split = |list: Option<String>| list.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
+        let client = crate::CallerDescription {
+            id: self.client,
+            host: self.client_host,
+            zone: self.client_zone,
+            region: self.client_region,
+            context: self.context,
+        };
+        crate::SelectRequest {
+            client: Some(client),
+            strategy: self.strategy,
+            n: self.n.map(crate::Number::from).unwrap_or_default(),
+            exclude: split(self.exclude),
+            tags: split(self.tag),
+            version: self.version,
+            zone: self.zone,
+            only_passing: self.only_passing.unwrap_or_default(),
+            fail_open: if self.fail_open == Some(true) { crate::Number::from(0) } else { crate::Number::default() },
+            hash_key: self.hash_key,
+            ..crate::SelectRequest::default()
+        }
+    }
+}

@@ -10,7 +10,7 @@ use crate::decode::optional_object;
 use crate::field::{Review, Scope};
 use crate::instance::{Each, EndpointWire, endpoint_wire};
 use crate::known::thousandths;
-use crate::{Endpoint, FieldError, Number, State};
+use crate::{Endpoint, Explanation, FieldError, Number, State};
 
 /// Most instances that one answer holds.
 pub const PICKS_MAX: u64 = 100;
@@ -286,6 +286,9 @@ pub struct Selection {
     pub fail_open: bool,
     /// The revision of the registrations that they were chosen from.
     pub revision: u64,
+    /// Why each instance is in or out, when that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// One instance that was picked: what is needed to send it a request, and why it was picked.
@@ -330,6 +333,9 @@ pub struct SelectionRef<'a, P: Serialize> {
     pub fail_open: bool,
     /// The revision of the registrations.
     pub revision: u64,
+    /// Why each instance is in or out, when that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation>,
 }
 
 /// What a [`SelectionPick`] is written from.

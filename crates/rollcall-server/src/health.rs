@@ -50,6 +50,7 @@ pub(crate) use self::ask::ask;
 pub(crate) use self::detail::{Detail, Heard, Seen, SeenCheck};
 pub(crate) use self::leases::{Heartbeat, Leases, NotRenewed, Renewed};
 pub(crate) use self::prober::Probe;
+pub(crate) use self::slots::is_watched;
 pub(crate) use self::tracked::Run;
 pub(crate) use self::view::{HealthReader, HealthSnapshot, InstanceHealth};
 

@@ -9,6 +9,7 @@ pub(crate) mod body;
 mod browser;
 mod consistency;
 mod cursor;
+mod explained;
 mod extract;
 mod failure;
 pub(crate) mod filter;

@@ -19,6 +19,7 @@
 //! from here by its host's address is as far as that node was when the service was last prepared.
 
 mod metrics;
+mod past;
 mod place;
 mod prepared;
 mod question;
@@ -34,12 +35,14 @@ use imbl::HashMap;
 use rollcall_catalog::{Catalog, Instance, Service};
 use rollcall_gossip::Handle as Gossip;
 use rollcall_routing::{Answer, Explanation, Moment, Pick, Query, QueryError, Random, Refusal, Scratch};
-use rollcall_types::{CapabilityName, ServiceKey, ServiceName, UnixMillis};
+use rollcall_types::{CapabilityName, Revision, ServiceKey, ServiceName, UnixMillis};
 
 use self::metrics::Counters;
 pub(crate) use self::metrics::describe as describe_metrics;
+pub(crate) use self::past::NoPast;
+use self::past::Past;
 use self::place::Place;
-pub(crate) use self::prepared::Prepared;
+use self::prepared::Prepared;
 pub(crate) use self::question::{Question, field_error};
 use self::reported::Feedback;
 use crate::clock;
@@ -181,6 +184,22 @@ impl Selector {
         let moment = Moment { now, turn: place.turn(), tally: Some(&prepared.tally) };
         let explained = rollcall_routing::explain(&prepared.index, query, moment, None);
         Ok(Explained { explanation: explained.map_err(refused)?, prepared })
+    }
+
+    /// Why each instance of a service would have been picked for `query` or not at an earlier `revision`.
+    ///
+    /// # Errors
+    /// The outer one when that is not known, the inner one when the question is out of bounds.
+    pub(crate) fn explain_past(
+        catalog: &Catalog,
+        service: &ServiceName,
+        revision: Revision,
+        query: &Query<'_>,
+    ) -> Result<Result<Explained, Unpicked>, NoPast> {
+        let past = Past::of(catalog, service, revision)?;
+        let prepared = Arc::new(Prepared::of_past(&past));
+        let explained = rollcall_routing::explain(&prepared.index, query, Moment::at(past.at), None);
+        Ok(explained.map(|explanation| Explained { explanation, prepared }).map_err(refused))
     }
 
     /// Why each instance was picked or not when `picked` was the answer to `query`.

@@ -13,12 +13,13 @@ use serde_json::Value;
 use super::transport::{Answer, Call, Opened};
 use super::{Client, ClientError};
 use crate::query::{
-    HealthQuery, HealthReportQuery, HistoryQuery, InstancesQuery, ReadQuery, ServiceHealthQuery, ServicesQuery,
+    ExplainQuery, HealthQuery, HealthReportQuery, HistoryQuery, InstancesQuery, ReadQuery, ServiceHealthQuery,
+    ServicesQuery,
 };
 use crate::{
-    ActivateRequest, ClusterStatus, ConfigDocument, DrainRequest, EventBatch, HealthReport, HistoryRecord, Instance,
-    InstanceHealth, List, Members, QuarantineRequest, RaftStatus, Registration, Service, ServiceDefinition,
-    ServiceHealthReport, TransferLeaderRequest, WriteReply, paths,
+    ActivateRequest, ClusterStatus, ConfigDocument, DrainRequest, EventBatch, Explanation, HealthReport, HistoryRecord,
+    Instance, InstanceHealth, List, Members, QuarantineRequest, RaftStatus, Registration, SelectRequest, Selection,
+    Service, ServiceDefinition, ServiceHealthReport, TransferLeaderRequest, WriteReply, paths,
 };
 
 /// What must hold for a write to happen (RFC 9110 §13.1); else it answers `revision_mismatch`.
@@ -94,6 +95,21 @@ impl Client {
         query: &InstancesQuery,
     ) -> Result<Answer<List<Instance>>, ClientError> {
         self.transport.fetch(&Call::get(paths::capability_instances(capability)).query(query)?).await
+    }
+
+    /// Who should serve a request to a service.
+    pub async fn select(&self, service: &str, request: &SelectRequest) -> Result<Answer<Selection>, ClientError> {
+        self.transport.fetch(&Call::question(paths::select(service)).json(request)?).await
+    }
+
+    /// Who should serve a request, of every service that offers the capability that the request names.
+    pub async fn select_any(&self, request: &SelectRequest) -> Result<Answer<Selection>, ClientError> {
+        self.transport.fetch(&Call::question(paths::SELECT_ANY).json(request)?).await
+    }
+
+    /// Why each instance of a service would be picked or not.
+    pub async fn explain(&self, service: &str, query: &ExplainQuery) -> Result<Answer<Explanation>, ClientError> {
+        self.transport.fetch(&Call::get(paths::explain(service)).query(query)?).await
     }
 
     /// Waits up to `wait` for changes of a service after revision `since`; `None` when there were none.

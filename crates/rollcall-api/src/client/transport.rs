@@ -69,6 +69,11 @@ impl Call {
         Self::new(Method::GET, path, true)
     }
 
+    /// A read whose question is a body.
+    pub(super) fn question(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path, true)
+    }
+
     /// A change with an idempotency key.
     pub(super) fn write(method: Method, path: impl Into<String>) -> Result<Self, ClientError> {
         let mut random = [0; 16];

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use imbl::{OrdMap, Vector};
-use rollcall_catalog::{Catalog, Instance};
+use rollcall_catalog::{Catalog, Instance, Journaled};
 use rollcall_health::agreement::{Agreed, Cause, agree};
 use rollcall_health::assignment::Watch;
 use rollcall_health::forecast::{CommonCause, common_cause};
@@ -77,6 +77,25 @@ pub(crate) struct InstanceHealth {
     pub(crate) looking: u16,
     /// How many of them see it failing.
     pub(crate) failing: u16,
+}
+
+impl InstanceHealth {
+    /// What the journal says, where nothing else is known any more.
+    pub(crate) fn journaled(Journaled { status, cause, since, .. }: Journaled) -> Self {
+        Self {
+            status,
+            cause,
+            since,
+            score: None,
+            trend: Trend::Unknown,
+            time_to_failure: TimeToFailure::NotPredicted,
+            told: None,
+            common_cause: None,
+            flap: Flap::Calm,
+            looking: 0,
+            failing: 0,
+        }
+    }
 }
 
 /// What all observers agree on about the instance of one slot.

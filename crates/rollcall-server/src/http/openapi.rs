@@ -36,6 +36,7 @@ use super::handlers::{
         instances::list_by_capability,
         selection::select,
         selection::select_any,
+        selection::explain,
         leases::renew,
         leases::renew_many,
         health::read,

@@ -12,6 +12,7 @@ use rollcall_health::Trend;
 use rollcall_routing::{Candidate, Forecast, Policy, RoundTrip, ServiceIndex, Tally};
 use rollcall_types::{Label, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis};
 
+use super::past::Past;
 use super::reported::{Feedback, Reported};
 use crate::health::{HealthSnapshot, InstanceHealth};
 
@@ -63,6 +64,30 @@ impl Prepared {
             })
         });
         let index = ServiceIndex::build(candidates.collect(), policy(services));
+        Self::assembled(index, sources, views.health.clone(), before, now)
+    }
+
+    /// The instances of a service as they were at `past`, by the journal.
+    pub(super) fn of_past(past: &Past) -> Self {
+        let key = ServiceKey::from(&past.service.name);
+        let near = RoundTrips { by_address: HashMap::new(), from_zone: None };
+        let candidates = past.service.instances.values().map(|instance| {
+            let health = InstanceHealth::journaled(past.journaled(instance));
+            let definition = past.service.definition.as_deref();
+            candidate(&key, definition, instance, health, Reported::default(), &near, past.at)
+        });
+        let index = ServiceIndex::build(candidates.collect(), policy(std::slice::from_ref(&past.service)));
+        let source = Source { service: past.service.clone(), key, feedback: 0 };
+        Self::assembled(index, Box::new([source]), Arc::default(), None, past.at)
+    }
+
+    fn assembled(
+        index: ServiceIndex,
+        sources: Box<[Source]>,
+        health: Arc<HealthSnapshot>,
+        before: Option<&Self>,
+        now: UnixMillis,
+    ) -> Self {
         let tally = match before {
             Some(before) => Tally::carried(&index, now, &before.index, &before.tally),
             None => Tally::new(&index, now),
@@ -72,13 +97,7 @@ impl Prepared {
             .candidates()
             .iter()
             .filter_map(|candidate| by_key.get(&candidate.service)?.instances.get(&candidate.instance).cloned());
-        Self {
-            instances: instances.collect(),
-            index,
-            tally,
-            health: ArcSwap::new(views.health.clone()),
-            services: sources,
-        }
+        Self { instances: instances.collect(), index, tally, health: ArcSwap::new(health), services: sources }
     }
 
     /// Whether it is what these services and views would be prepared as.

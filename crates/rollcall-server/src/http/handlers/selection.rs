@@ -3,20 +3,22 @@
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use rollcall_api::query::SelectQuery;
+use rollcall_api::query::{ExplainQuery, SelectQuery};
 use rollcall_api::{
-    Code, FieldError, PROBLEM_JSON, PickRef, Problem, SelectRequest, Selection, SelectionRef, decode, paths,
+    Code, Explanation, FieldError, PROBLEM_JSON, PickRef, Problem, SelectRequest, Selection, SelectionRef, decode,
+    paths,
 };
 use rollcall_routing::{Census, Reason, Reasons, Refusal};
-use rollcall_types::ServiceName;
+use rollcall_types::{Revision, ServiceName};
 use serde::{Serialize, Serializer};
 
 use crate::app::{App, Shared};
 use crate::http::answer;
 use crate::http::consistency::View;
+use crate::http::explained;
 use crate::http::extract::{PathValues, Query};
 use crate::http::failure::{Failure, Result};
-use crate::selection::{Among, Picked, Question, Unpicked, field_error};
+use crate::selection::{Among, NoPast, Picked, Question, Selector, Unpicked, field_error};
 
 /// Largest body of a question, bytes: room for a hash key of 1 MiB to be refused by its own rule.
 const QUESTION_BYTES_MAX: usize = 2 << 20;
@@ -67,6 +69,44 @@ pub(crate) async fn select_any(
     answer(&app, &view, Among::Capability(capability), &question)
 }
 
+/// `GET …/explain`: why each instance would be picked or not.
+#[utoipa::path(
+    get,
+    path = paths::EXPLAIN,
+    params(("service" = String, Path, description = "Name of the service"), ExplainQuery),
+    responses((status = 200, description = "", body = Explanation), (status = "default", body = Problem, content_type = PROBLEM_JSON))
+)]
+pub(crate) async fn explain(
+    State(app): State<Shared>,
+    path: PathValues,
+    Query(query): Query<ExplainQuery>,
+) -> Result<Response> {
+    let service: ServiceName = path.get("service")?;
+    let (at, consistency, min_revision) = (query.at, query.consistency, query.min_revision);
+    let question = Question::of(query.into_request())?;
+    let view = View::obtain(&app, consistency, min_revision, None).await?;
+    let present = view.catalog.revision();
+    let revision = at.map_or(present, Revision::new);
+    let among = Among::Service(&service);
+    let explained = if revision == present {
+        app.selector.explain(&view.catalog, among, &question.query())
+    } else {
+        let past = Selector::explain_past(&view.catalog, &service, revision, &question.query());
+        past.map_err(|unknown| view.lacks(no_past(unknown)))?
+    };
+    let explained = explained.map_err(|unpicked| view.lacks(failure(among, unpicked)))?;
+    answer::read(&view, None, &explained::wire(&explained, revision, revision < present))
+}
+
+fn no_past(unknown: NoPast) -> Failure {
+    let code = match unknown {
+        NoPast::NotYet { .. } => Code::RevisionUnavailable,
+        NoPast::Forgotten { .. } => Code::RevisionCompacted,
+        NoPast::NoService => Code::ServiceNotFound,
+    };
+    Failure::new(code, unknown.to_string())
+}
+
 async fn question(app: &App, body: Body) -> Result<Question> {
     let body = app.bodies.read_within(body, QUESTION_BYTES_MAX).await?;
     let request = if body.bytes.is_empty() { SelectRequest::default() } else { decode::from_json(&body.bytes)? };
@@ -77,12 +117,18 @@ fn answer(app: &App, view: &View, among: Among<'_>, question: &Question) -> Resu
     let query = question.query();
     let picked = app.selector.select(&view.catalog, among, &query);
     let picked = picked.map_err(|unpicked| view.lacks(failure(among, unpicked)))?;
+    let explanation = || {
+        let explained = app.selector.explain_picked(&view.catalog, &picked, &query);
+        let explained = explained.map_err(|unpicked| failure(among, unpicked))?;
+        Ok::<_, Failure>(explained::wire(&explained, view.catalog.revision(), false))
+    };
     let body = SelectionRef {
         picks: Picks(&picked),
         strategy: picked.answer.strategy.as_str(),
         eligible: picked.answer.eligible,
         fail_open: picked.answer.is_open,
         revision: view.catalog.revision().get(),
+        explanation: if question.wants_explanation() { Some(explanation()?) } else { None },
     };
     answer::read(view, None, &body)
 }
