@@ -15,6 +15,7 @@ mod failure;
 pub(crate) mod filter;
 mod handlers;
 pub(crate) mod listener;
+mod listing;
 mod openapi;
 mod router;
 mod trace;

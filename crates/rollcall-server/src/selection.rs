@@ -42,6 +42,7 @@ pub(crate) use self::metrics::describe as describe_metrics;
 pub(crate) use self::past::NoPast;
 use self::past::Past;
 use self::place::Place;
+pub(crate) use self::prepared::Listing;
 use self::prepared::Prepared;
 pub(crate) use self::question::{Question, field_error};
 use self::reported::Feedback;
@@ -169,6 +170,11 @@ impl Selector {
         Ok(Picked { answer, prepared })
     }
 
+    /// What is prepared of `among`, for those who list it and do not choose; `None` when nothing of that name is known.
+    pub(crate) fn look(&self, catalog: &Arc<Catalog>, among: Among<'_>) -> Option<Arc<Prepared>> {
+        self.prepared(catalog, among, clock::now(catalog)).map(|(_, prepared)| prepared).ok()
+    }
+
     /// Why each instance would be picked for `query` or not; picks nothing and counts nothing.
     ///
     /// # Errors
@@ -231,7 +237,7 @@ impl Selector {
         let place = self.place(key);
         let (health, feedback) = (self.shared.health.load(), &*self.shared.feedback);
         let prepared = place.prepared(
-            |prepared| prepared.is_current(&services, &health, feedback),
+            |prepared| prepared.is_current(&services, catalog, &health, feedback),
             |before| {
                 let members = &self.shared.gossip.view();
                 Prepared::of(&services, prepared::Views { catalog, health: &health, feedback, members }, before, now)

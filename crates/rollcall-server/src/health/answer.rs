@@ -37,8 +37,13 @@ pub(crate) struct Reading {
 impl Reading {
     /// What this node knows now, beside `catalog`.
     pub(crate) fn of(app: &App, catalog: &Arc<Catalog>) -> Self {
+        Self::by(app, catalog, app.health.reader().load())
+    }
+
+    /// What this `snapshot` says, beside `catalog`.
+    pub(crate) fn by(app: &App, catalog: &Arc<Catalog>, snapshot: Arc<HealthSnapshot>) -> Self {
         Self {
-            snapshot: app.health.reader().load(),
+            snapshot,
             catalog: catalog.clone(),
             now: clock::now(catalog),
             nodes: reaper::nodes(&app.gossip.view(), &app.consensus.status()),

@@ -151,16 +151,19 @@ impl Walk {
 
     /// Takes from a change that came until then what is still sought; later ones come first.
     fn find(&mut self, change: &Change, at: UnixMillis) {
+        if let Change::InstancePut { instance, created: true } = change {
+            // What was said before is about another one of that name.
+            let unseen = state(Status::Unknown, StatusCause::Unseen, instance.registered_at);
+            self.until_then.entry(instance.id.clone()).or_insert(unseen);
+        }
         match change {
             Change::InstancePut { instance, .. } | Change::LifecycleSet { instance } => {
                 if let Some(found) = self.instances.get_mut(&instance.id).filter(|found| **found == Found::Sought) {
                     *found = Found::Was(instance.clone());
                 }
             }
-            Change::InstanceRemoved { id, .. } => {
-                if self.instances.get(id) == Some(&Found::Sought) {
-                    self.instances.remove(id);
-                }
+            Change::InstanceRemoved { id, .. } if self.instances.get(id) == Some(&Found::Sought) => {
+                self.instances.remove(id);
             }
             Change::ServiceDefined { definition, .. } if self.definition == Found::Sought => {
                 self.definition = Found::Was(Some(definition.clone()));

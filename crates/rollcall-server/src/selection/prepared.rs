@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rollcall_catalog::{Catalog, Instance, Service};
+use bytes::Bytes;
+use rollcall_catalog::{Catalog, Instance, Journaled, Service};
 use rollcall_gossip::MembershipView;
 use rollcall_health::Trend;
 use rollcall_routing::{Candidate, Forecast, Policy, RoundTrip, ServiceIndex, Tally};
-use rollcall_types::{Label, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis};
+use rollcall_types::{Label, Lifecycle, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis};
 
 use super::past::Past;
 use super::reported::{Feedback, Reported};
@@ -26,10 +28,26 @@ pub(crate) struct Prepared {
     /// Picks that no load report tells of yet.
     pub(crate) tally: Tally,
     instances: Box<[Arc<Instance>]>,
+    /// What the journal said of them, in the order of `instances`, and the latest revision at which it said the same.
+    journaled: Box<[Journaled]>,
+    seen_at: AtomicU64,
+    /// Whether nothing that an answer says of these instances changes by time alone.
+    is_timeless: bool,
+    /// By [`Listing`], the instances as an answer lists them, once somebody asked.
+    listings: [OnceLock<Bytes>; 2],
     /// What it was made from.
     services: Box<[Source]>,
     /// The health that it was made from, or a later one that says the same of these instances.
     health: ArcSwap<HealthSnapshot>,
+}
+
+/// Which instances a plain list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    /// All of them.
+    All,
+    /// Those that can take traffic.
+    Healthy,
 }
 
 /// A service that it was made from, with the version of what was reported on it.
@@ -64,7 +82,16 @@ impl Prepared {
             })
         });
         let index = ServiceIndex::build(candidates.collect(), policy(services));
-        Self::assembled(index, sources, views.health.clone(), before, now)
+        let journal = |instance: &Instance| views.catalog.journaled(instance);
+        let is_timeless = sources.iter().all(|Source { service, .. }| {
+            service.instances.values().all(|instance| {
+                let health = views.health.of(views.catalog, instance);
+                is_timeless(instance, &health, journal(instance), service.definition.as_deref(), now)
+            })
+        });
+        let made = Self::assembled(index, sources, journal, before, now);
+        made.seen_at.store(views.catalog.revision().get(), Ordering::Relaxed);
+        Self { health: ArcSwap::new(views.health.clone()), is_timeless, ..made }
     }
 
     /// The instances of a service as they were at `past`, by the journal.
@@ -78,13 +105,13 @@ impl Prepared {
         });
         let index = ServiceIndex::build(candidates.collect(), policy(std::slice::from_ref(&past.service)));
         let source = Source { service: past.service.clone(), key, feedback: 0 };
-        Self::assembled(index, Box::new([source]), Arc::default(), None, past.at)
+        Self::assembled(index, Box::new([source]), |instance| past.journaled(instance), None, past.at)
     }
 
     fn assembled(
         index: ServiceIndex,
         sources: Box<[Source]>,
-        health: Arc<HealthSnapshot>,
+        journal: impl Fn(&Instance) -> Journaled,
         before: Option<&Self>,
         now: UnixMillis,
     ) -> Self {
@@ -97,13 +124,25 @@ impl Prepared {
             .candidates()
             .iter()
             .filter_map(|candidate| by_key.get(&candidate.service)?.instances.get(&candidate.instance).cloned());
-        Self { instances: instances.collect(), index, tally, health: ArcSwap::new(health), services: sources }
+        let instances: Box<[Arc<Instance>]> = instances.collect();
+        Self {
+            journaled: instances.iter().map(|instance| journal(instance)).collect(),
+            seen_at: AtomicU64::new(0),
+            is_timeless: false,
+            listings: [const { OnceLock::new() }; 2],
+            instances,
+            index,
+            tally,
+            health: ArcSwap::default(),
+            services: sources,
+        }
     }
 
     /// Whether it is what these services and views would be prepared as.
     pub(super) fn is_current(
         &self,
         services: &[Arc<Service>],
+        catalog: &Catalog,
         health: &Arc<HealthSnapshot>,
         feedback: &dyn Feedback,
     ) -> bool {
@@ -111,7 +150,20 @@ impl Prepared {
             && self.services.iter().zip(services).all(|(source, service)| {
                 Arc::ptr_eq(&source.service, service) && source.feedback == feedback.version(&source.key)
             });
-        is_same && self.has_health(health)
+        is_same && self.has_health(health) && self.has_journal(catalog)
+    }
+
+    /// Whether the journal says of these instances what it said.
+    fn has_journal(&self, catalog: &Catalog) -> bool {
+        let revision = catalog.revision().get();
+        if self.seen_at.load(Ordering::Relaxed) == revision {
+            return true;
+        }
+        let is_same = self.instances.iter().zip(&self.journaled).all(|(it, before)| catalog.journaled(it) == *before);
+        if is_same {
+            self.seen_at.store(revision, Ordering::Relaxed);
+        }
+        is_same
     }
 
     /// Whether `health` says of these instances what it was made from.
@@ -129,6 +181,29 @@ impl Prepared {
         is_same
     }
 
+    /// The health that it was made from, or a later one that says the same.
+    pub(crate) fn health(&self) -> Arc<HealthSnapshot> {
+        self.health.load_full()
+    }
+
+    /// The service that was prepared; `None` of several.
+    pub(crate) fn service(&self) -> Option<&Service> {
+        match &*self.services {
+            [source] => Some(&source.service),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a list, as they were rendered first; `None` when they would not be true for long.
+    pub(crate) fn listing(&self, listing: Listing, render: impl FnOnce() -> Option<Bytes>) -> Option<&Bytes> {
+        let kept = &self.listings[listing as usize];
+        if kept.get().is_none() && self.is_timeless {
+            // Two that render at once render the same.
+            drop(kept.set(render()?));
+        }
+        kept.get()
+    }
+
     /// The instance at a position of the index.
     pub(crate) fn instance(&self, position: usize) -> &Arc<Instance> {
         &self.instances[position]
@@ -140,6 +215,23 @@ impl Source {
         let key = ServiceKey::from(&service.name);
         Self { service: service.clone(), feedback: feedback.version(&key), key }
     }
+}
+
+/// Whether all that an answer says of an instance stays true until something is observed or written.
+fn is_timeless(
+    instance: &Instance,
+    health: &InstanceHealth,
+    journaled: Journaled,
+    definition: Option<&ServiceDefinition>,
+    now: UnixMillis,
+) -> bool {
+    let warms_up = definition.and_then(|it| it.slow_start).is_some_and(|span| health.since.plus(span) > now);
+    let may_be_deregistered = instance.spec.deregister_after.is_some() && journaled.critical_since.is_some();
+    let is_decided = match instance.lifecycle {
+        Lifecycle::Active | Lifecycle::Draining { deadline: None, .. } => false,
+        Lifecycle::Draining { deadline: Some(_), .. } | Lifecycle::Quarantined { .. } => true,
+    };
+    health.told.is_none() && !warms_up && !may_be_deregistered && !is_decided
 }
 
 /// How the instances of these services are to be chosen. Of several services, the longest slow start counts.

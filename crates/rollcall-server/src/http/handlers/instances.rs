@@ -23,6 +23,7 @@ use crate::http::cursor::{Cursor, page_size};
 use crate::http::extract::{PathValues, Query};
 use crate::http::failure::{Failure, Result};
 use crate::http::filter::Filter;
+use crate::http::listing;
 use crate::http::write::Write;
 
 /// Attempts of a merge-patch against an instance that others change at the same time.
@@ -166,6 +167,9 @@ pub(crate) async fn list(
     let cursor = query.cursor.as_deref().map(Cursor::decode).transpose()?;
     let at = cursor.as_ref().map(|cursor| cursor.revision.get()).or(query.at);
     let view = View::obtain(&app, query.consistency, query.min_revision, at).await?;
+    if let Some(kept) = listing::plain(&query).and_then(|plain| listing::answer(&app, &view, &service, plain)) {
+        return Ok(kept);
+    }
     let reading = Reading::of(&app, &view.catalog);
     let entry = view.catalog.service(&service).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
     let limit = page_size(query.limit)?;
