@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::config::ConfigCommand;
+use crate::commands::explain::ExplainArgs;
 use crate::commands::health::HealthArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::instances::InstancesArgs;
@@ -13,6 +14,7 @@ use crate::commands::lifecycle::{DrainArgs, QuarantineArgs, ReleaseArgs, Undrain
 use crate::commands::membership::{LeaveArgs, MembersArgs, RemoveArgs, TransferLeaderArgs};
 use crate::commands::ready::ReadyArgs;
 use crate::commands::register::{DeregisterArgs, RegisterArgs};
+use crate::commands::select::SelectArgs;
 use crate::commands::services::ServicesArgs;
 use crate::commands::snapshot::SnapshotCommand;
 use crate::commands::watch::WatchArgs;
@@ -33,6 +35,7 @@ use crate::node::{JoinArgs, NodeArgs};
 Begin here:
   rollcall dev             a cluster of three, with services to look at
   rollcall services        what is registered
+  rollcall select web      who should serve a request
   rollcall health          what is wrong
   rollcall watch           what changes
 
@@ -67,6 +70,10 @@ pub(crate) enum Command {
     Services(ServicesArgs),
     /// List the instances of a service, or those that offer a capability
     Instances(InstancesArgs),
+    /// Pick the instances that should serve a request
+    Select(Box<SelectArgs>),
+    /// Tell why each instance of a service would be picked or not
+    Explain(Box<ExplainArgs>),
     /// Tell what is wrong, worst first
     Health(HealthArgs),
     /// Let an instance finish what it has and take nothing new

@@ -1,6 +1,7 @@
 //! The client commands: each reads its arguments, makes one call or a few, and writes the answer.
 
 pub(crate) mod config;
+pub(crate) mod explain;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;
@@ -10,6 +11,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod membership;
 pub(crate) mod ready;
 pub(crate) mod register;
+pub(crate) mod select;
 pub(crate) mod services;
 pub(crate) mod snapshot;
 pub(crate) mod watch;

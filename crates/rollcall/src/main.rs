@@ -69,6 +69,8 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Deregister(args) => commands::register::deregister(args).await,
         Command::Services(args) => commands::services::run(args).await,
         Command::Instances(args) => commands::instances::run(args).await,
+        Command::Select(args) => commands::select::run(*args).await,
+        Command::Explain(args) => commands::explain::run(*args).await,
         Command::Health(args) => commands::health::run(args).await,
         Command::Drain(args) => commands::lifecycle::drain(args).await,
         Command::Undrain(args) => commands::lifecycle::undrain(args).await,

@@ -190,6 +190,10 @@ fn hint(problem: &Problem) -> Option<String> {
         Code::TimeoutOutcomeUnknown => "the change may have been made: look before you repeat it",
         Code::RevisionMismatch => "somebody changed it meanwhile: read it again",
         Code::LifecycleConflict => "`rollcall instances SERVICE` shows what was decided about it",
+        Code::NoHealthyInstance | Code::NoFittingInstance => {
+            "`rollcall explain SERVICE` shows why each instance is out"
+        }
+        Code::CapabilityNotFound => "`rollcall services` lists what services offer",
         Code::ServiceNotFound => "`rollcall services` lists the services there are",
         Code::InstanceNotFound => "`rollcall instances SERVICE` lists the instances there are",
         Code::MemberNotFound => "`rollcall members` lists the members there are",

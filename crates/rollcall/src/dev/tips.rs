@@ -45,6 +45,10 @@ pub(crate) fn text(
         tip("The same over HTTP".to_owned(), &format!("curl {}/v1/services/{service}/health", url(1)));
         tip("Let it happen once more".to_owned(), &format!("curl -X POST http://127.0.0.1:{port}/degrade"));
         tip(
+            "See traffic move away from it while it gets worse, and why".to_owned(),
+            &format!("{}\n  {}", client(&format!("select {service}")), client(&format!("explain {service} --detail"))),
+        );
+        tip(
             "Take it out of traffic, and back".to_owned(),
             &format!("{}\n  {}", client(&format!("drain {service} {id}")), client(&format!("undrain {service} {id}"))),
         );

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::binary::run;
 
-const COMMANDS: [&str; 30] = [
+const COMMANDS: [&str; 32] = [
     "",
     "dev",
     "node",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 30] = [
     "deregister",
     "services",
     "instances",
+    "select",
+    "explain",
     "health",
     "drain",
     "undrain",
