@@ -19,8 +19,10 @@ mod process;
 mod report;
 mod results;
 mod rounds;
+mod select;
 mod workload;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -39,7 +41,7 @@ use crate::workload::{Plan, detection, failover, fill, propagation, reads, syncs
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Everything below but detection, forecast, gossip, rounds and health.
+    /// Everything below but detection, forecast, gossip, rounds, health and select.
     All,
     /// Durable writes at 1, 64 and 256 clients.
     Writes,
@@ -67,6 +69,11 @@ enum Choice {
     Rounds,
     /// Health of instances: probing many, a mass failure, detection, heartbeats.
     Health,
+    /// Discovery and selection over HTTP, beside a bare hyper server that sends the same bytes.
+    Select,
+    /// That bare server.
+    #[value(hide = true)]
+    BareHyper,
 }
 
 /// Measures three-node clusters of Rollcall, etcd and ZooKeeper side by side.
@@ -138,6 +145,12 @@ struct Options {
     /// Instances that are probed every second, of its detecting part.
     #[arg(long, default_value_t = 2000)]
     fast_instances: usize,
+    /// Where the bare server listens.
+    #[arg(long, hide = true)]
+    bare_address: Option<SocketAddr>,
+    /// What it answers GET and POST with.
+    #[arg(long, hide = true, value_delimiter = ',')]
+    bare_bodies: Vec<PathBuf>,
     #[arg(long, default_value = "etcd")]
     etcd_bin: PathBuf,
     #[arg(long, default_value = "serf")]
@@ -192,6 +205,10 @@ async fn run(options: Options) -> Result<()> {
     match options.workload {
         Choice::Detection => return detect(&options),
         Choice::Forecast => return predict(&options),
+        Choice::BareHyper => {
+            let address = options.bare_address.context("--bare-address must be given")?;
+            return select::serve(address, &options.bare_bodies).await;
+        }
         _ => {}
     }
     machine::check_real_disk(&options.folder)?;
@@ -200,6 +217,7 @@ async fn run(options: Options) -> Result<()> {
         Choice::Gossip => run_gossip(&options).await?,
         Choice::Rounds => run_rounds(&options).await?,
         Choice::Health => run_health(&options).await?,
+        Choice::Select => run_select(&options).await?,
         _ => run_clusters(&options).await?,
     };
     // What was measured before a failure is not thrown away, and the failure stands below it.
@@ -320,6 +338,24 @@ async fn run_health(options: &Options) -> Result<(String, Result<()>)> {
         outcome = asked_to_stop() => outcome,
     };
     Ok((report::render(&results, &origin, base.instances, base.watchers), outcome))
+}
+
+/// The report of the select workload, and whether it is complete.
+async fn run_select(options: &Options) -> Result<(String, Result<()>)> {
+    let plan = select::Plan {
+        rollcall: rollcall_binary(options)?,
+        pairs: options.pairs,
+        length: Duration::from_secs(options.secs),
+        folder: options.folder.clone(),
+        patience: Duration::from_secs(options.patience),
+    };
+    let origin = origin_of(options, vec![first_line(&plan.rollcall, &["--version"])], plan.shape());
+    let (mut figures, mut remarks) = (Vec::new(), Vec::new());
+    let outcome = tokio::select! {
+        outcome = select::run(&plan, &mut figures, &mut remarks) => outcome,
+        outcome = asked_to_stop() => outcome,
+    };
+    Ok((select::render(&figures, &remarks, &origin), outcome))
 }
 
 /// Runs the chosen workloads. A run that fails does not keep the others from running.

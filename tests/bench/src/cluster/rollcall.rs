@@ -30,10 +30,10 @@ pub(crate) fn specs(program: &Path, folder: &Path, nodes: usize, ports: &[u16]) 
             ("--data-dir", folder.join(format!("n{index}")).display().to_string()),
             ("--http", address(&ports[index])),
             ("--peer", peer(index)),
-            ("--join", others.join(",")),
             ("--bootstrap-expect", nodes.to_string()),
             ("--secret-file", secret.display().to_string()),
         ];
+        flags.extend((nodes > 1).then(|| ("--join", others.join(","))));
         flags.extend(ports.get(2 * nodes + index).map(|port| ("--gossip", address(port))));
         let flags = flags.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         Spec {

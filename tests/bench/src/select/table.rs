@@ -1,0 +1,73 @@
+//! The figures as Markdown: ours beside those of the bare server, with the goals.
+
+use super::{Figures, Question};
+use crate::report::{Origin, line, write_origin};
+use crate::results::median;
+
+/// What a question is called, and which part of the bare server's rate it is meant to reach.
+const ROWS: [(Question, &str, f64); 4] = [
+    (Question::Discover, "discovery", 0.85),
+    (Question::Select, "select", 0.70),
+    (Question::DiscoverAmongWrites, "discovery, 1,000 writes/s", 0.90 * 0.85),
+    (Question::SelectAmongWrites, "select, 1,000 writes/s", 0.90 * 0.70),
+];
+
+/// Renders everything.
+pub(crate) fn render(figures: &[Figures], remarks: &[String], origin: &Origin) -> String {
+    let mut text = String::new();
+    write_origin(&mut text, origin);
+    line(
+        &mut text,
+        "| question | bytes | ours /s | bare hyper /s | ratio | goal | met? | p99 ms ours | bare | CPU µs ours | bare |",
+    );
+    line(&mut text, "|---|---|---|---|---|---|---|---|---|---|---|");
+    for (question, name, goal) in ROWS {
+        let of = |is_ours: bool, value: fn(&Figures) -> f64| -> Vec<f64> {
+            figures.iter().filter(|it| it.question == question && it.is_ours == is_ours).map(value).collect()
+        };
+        let middle = |is_ours, value| median(&of(is_ours, value)).unwrap_or(f64::NAN);
+        let rate: fn(&Figures) -> f64 = |it| it.per_second;
+        let ratio = middle(true, rate) / middle(false, rate);
+        line(
+            &mut text,
+            &format!(
+                "| {name} | {} | {} | {} | {:.0} % | ≥ {:.0} % | {} | {:.2} | {:.2} | {:.1} | {:.1} |",
+                middle(true, |it| it.bytes as f64),
+                spread(&of(true, rate)),
+                spread(&of(false, rate)),
+                ratio * 100.0,
+                goal * 100.0,
+                if ratio >= goal { "yes" } else { "**no**" },
+                middle(true, |it| it.p99_ms),
+                middle(false, |it| it.p99_ms),
+                middle(true, |it| it.cpu_us),
+                middle(false, |it| it.cpu_us),
+            ),
+        );
+    }
+    let written: Vec<f64> = figures.iter().map(|it| it.writes_per_second).filter(|rate| *rate > 0.0).collect();
+    line(&mut text, &format!("\nWrites a second in the loads with writes: {}.", spread(&written)));
+    let p50 = |is_ours: bool| {
+        median(&figures.iter().filter(|it| it.is_ours == is_ours).map(|it| it.p50_ms).collect::<Vec<_>>())
+    };
+    line(
+        &mut text,
+        &format!(
+            "p50 over all loads: ours {:.2} ms, bare {:.2} ms.",
+            p50(true).unwrap_or(f64::NAN),
+            p50(false).unwrap_or(f64::NAN)
+        ),
+    );
+    if !remarks.is_empty() {
+        line(&mut text, "\nRemarks of the run:\n");
+        remarks.iter().for_each(|remark| line(&mut text, &format!("- {remark}")));
+    }
+    text
+}
+
+/// The median with the extremes.
+fn spread(values: &[f64]) -> String {
+    let (least, most) =
+        values.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), it| (least.min(*it), most.max(*it)));
+    median(values).map_or_else(|| "–".to_owned(), |middle| format!("{middle:.0} [{least:.0}–{most:.0}]"))
+}
