@@ -25,6 +25,7 @@ mod reading;
 mod registering;
 mod restarting;
 mod scraping;
+mod selection;
 mod slow_clients;
 mod staleness;
 mod watching;

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use utoipa::OpenApi;
 
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services, summary,
-    watches,
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services,
+    summary, watches,
 };
 
 /// Collects the handlers. A test holds this list against the routes.

@@ -19,8 +19,8 @@ use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services, summary,
-    watches,
+    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services,
+    summary, watches,
 };
 use super::trace;
 use crate::app::Shared;
