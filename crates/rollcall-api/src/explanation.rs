@@ -43,6 +43,8 @@ pub struct ExplainedInstance {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+    /// Its weight: among those near the best, shares are as `score × weight`.
+    pub weight: u16,
     /// Part of the requests like this one that it would get as first pick, 0 to 1.
     pub share: f64,
     /// `rank × forecast × ramp`, also of those that are out, as it would be.

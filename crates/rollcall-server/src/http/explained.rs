@@ -37,6 +37,7 @@ fn instance(explained: &Explained, line: &Line) -> ExplainedInstance {
         reasons: line.reasons.iter().map(reason).collect(),
         state: candidate.status.into(),
         since: line.since.into(),
+        weight: candidate.weight.get(),
         share: short(line.share),
         score: short(score.value()),
         rank: short(score.rank()),

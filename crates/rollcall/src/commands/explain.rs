@@ -95,8 +95,8 @@ pub(crate) fn explanation(told: &Explanation, detail: bool, paint: Paint) -> Str
 }
 
 fn table(told: &Explanation) -> Table {
-    let heads = ["ID", "IN", "SHARE", "SCORE", "STATE", "FOR", "WEAKEST", "FAILS IN", "WHY"];
-    let mut table = Table::new(heads).numeric(&["SHARE", "SCORE", "FOR", "FAILS IN"]);
+    let heads = ["ID", "IN", "SHARE", "SCORE", "WEIGHT", "STATE", "FOR", "WEAKEST", "FAILS IN", "WHY"];
+    let mut table = Table::new(heads).numeric(&["SHARE", "SCORE", "WEIGHT", "FOR", "FAILS IN"]);
     let now = now();
     for instance in &told.instances {
         let codes: Vec<&str> = instance.reasons.iter().map(|reason| reason.code.as_str()).collect();
@@ -106,6 +106,7 @@ fn table(told: &Explanation) -> Table {
             in_cell,
             format!("{:.0} %", instance.share * 100.0).into(),
             format!("{:.3}", instance.score).into(),
+            u64::from(instance.weight).into(),
             Cell::toned(tone(instance.state), instance.state.as_str()),
             age(instance.since, now).into(),
             instance.weakest.as_str().into(),
@@ -180,7 +181,7 @@ mod tests {
         let instance = |id: &str, is_in: bool, reason: &serde_json::Value| {
             json!({
                 "service": "web", "id": id, "is_in": is_in, "reasons": [reason], "state": "passing",
-                "since": "2999-01-01T00:00:00Z", "share": if is_in { 1.0 } else { 0.0 }, "score": 0.9, "rank": 0.9,
+                "since": "2999-01-01T00:00:00Z", "weight": 1, "share": if is_in { 1.0 } else { 0.0 }, "score": 0.9, "rank": 0.9,
                 "sum": 0.9, "terms": [term], "health": 1.0, "forecast": 1.0, "ramp": 1.0, "gap": 0.0, "weakest": "load"
             })
         };
@@ -191,9 +192,9 @@ mod tests {
         let told: Explanation = serde_json::from_value(told).unwrap();
         assert_eq!(
             explanation(&told, false, Paint::plain()),
-            "ID     IN   SHARE  SCORE  STATE    FOR  WEAKEST  FAILS IN  WHY\n\
-             web-1  in   100 %  0.900  passing   0s  load            -  best\n\
-             web-2  out    0 %  0.900  passing   0s  load            -  draining\n\
+            "ID     IN   SHARE  SCORE  WEIGHT  STATE    FOR  WEAKEST  FAILS IN  WHY\n\
+             web-1  in   100 %  0.900       1  passing   0s  load            -  best\n\
+             web-2  out    0 %  0.900       1  passing   0s  load            -  draining\n\
              \n\
              strategy scored, revision 7\n\
              best      its rank is the best · changes with: Another instance\n\
