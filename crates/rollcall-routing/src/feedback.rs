@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! Report → FeedbackTable::record (limit, witness, means) → performance() → Candidate
-//!                                                        → digest() → gossip → combine() at other nodes
+//!                                                        → entries() → page → gossip → Said::joined() at every node
 //! witnesses of an instance → Ejections::review → ejected_until → Candidate
 //! ```
+//! Beside it is kept what instances say of their load in heartbeats, since it travels the same way.
+//!
 //! **Nobody is trusted alone.** However much one reporter says of an instance, it counts for at most [`SAMPLES_PER_WITNESS`]
 //! requests: alone it moves the factor performance half of the way from neutral, which does not take an instance out of the
 //! tie band, and beside others it is one of them. To eject an instance takes [`WITNESSES_NEEDED`].
@@ -19,13 +21,15 @@ mod bounded;
 mod ejection;
 mod limit;
 mod mean;
+pub mod page;
+mod told;
 mod witness;
 
 use std::time::Duration;
 
 use rollcall_types::{InstanceId, Label, ServiceKey, UnixMillis};
 
-use self::bounded::Bounded;
+use self::bounded::{Bounded, Usage};
 pub use self::ejection::{
     EJECTED_PART_MAX, EJECTION_BASE, EJECTION_MAX, Ejections, FAILURES_AGAINST, WITNESS_SAMPLES_MIN, WITNESSES_NEEDED,
 };
@@ -33,6 +37,7 @@ use self::limit::Limiter;
 pub use self::limit::{REPORTERS_MAX, REPORTS_BURST, REPORTS_PER_SECOND};
 pub use self::mean::HALF_LIFE;
 use self::mean::Mean;
+pub use self::told::{Entry, OwnLoad, Reporters, Said};
 use self::witness::Witnesses;
 pub use self::witness::{SAMPLES_PER_WITNESS, WITNESSES_MAX};
 use crate::candidate::Performance;
@@ -81,6 +86,7 @@ struct Record {
     /// At most [`CONTEXTS_PER_INSTANCE_MAX`].
     contexts: Vec<(Label, Mean)>,
     witnesses: Witnesses,
+    load: Option<OwnLoad>,
 }
 
 /// What was reported to this node.
@@ -88,19 +94,6 @@ struct Record {
 pub struct FeedbackTable {
     records: Bounded<Key, Record>,
     limiter: Limiter,
-}
-
-/// What a node tells others of one instance and context.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DigestEntry {
-    /// Whose instance.
-    pub service: ServiceKey,
-    /// Which.
-    pub instance: InstanceId,
-    /// For which context; `None`: all together.
-    pub context: Option<Label>,
-    /// What is known.
-    pub performance: Performance,
 }
 
 impl Default for FeedbackTable {
@@ -115,7 +108,21 @@ impl FeedbackTable {
     /// # Errors
     /// When its reporter sends more than [`REPORTS_PER_SECOND`].
     pub fn record(&mut self, reporter: ReporterId, report: &Report, now: UnixMillis) -> Result<(), TooFast> {
-        self.limiter.take(reporter, now)?;
+        self.admit(reporter, 1, now)?;
+        self.count(reporter, report, now);
+        Ok(())
+    }
+
+    /// Whether so many reports of a reporter are counted now: all of them or none.
+    ///
+    /// # Errors
+    /// When it sends more than [`REPORTS_PER_SECOND`]. More than [`REPORTS_BURST`] at once are never counted.
+    pub fn admit(&mut self, reporter: ReporterId, reports: u32, now: UnixMillis) -> Result<(), TooFast> {
+        self.limiter.take(reporter, reports, now)
+    }
+
+    /// Counts a report that was admitted.
+    pub fn count(&mut self, reporter: ReporterId, report: &Report, now: UnixMillis) {
         let key = (report.service.clone(), report.instance.clone());
         let latency = report.latency.min(LATENCY_MAX).as_secs_f64() * 1e3;
         self.records.update(key, |record| {
@@ -124,9 +131,16 @@ impl FeedbackTable {
             if let Some(context) = &report.context {
                 record.of_context(context).add(latency, report.ok, weight, now);
             }
-            record.all.usage()
+            record.usage()
         });
-        Ok(())
+    }
+
+    /// Keeps what an instance says of its load.
+    pub fn tell_load(&mut self, service: &ServiceKey, instance: &InstanceId, load: OwnLoad) {
+        self.records.update((service.clone(), instance.clone()), |record| {
+            record.load = Some(load);
+            record.usage()
+        });
     }
 
     /// What is known of all requests to an instance together.
@@ -140,19 +154,15 @@ impl FeedbackTable {
         record.told_contexts().map(|(context, performance)| (context.clone(), performance)).collect()
     }
 
-    /// What to tell other nodes: at most `max` entries, of the instances that are used most.
-    pub fn digest(&self, max: usize) -> Vec<DigestEntry> {
-        let entries = self.records.most_used().flat_map(|((service, instance), record)| {
-            let overall = record.witnesses.performance().map(|performance| (None, performance));
-            let contexts = record.told_contexts().map(|(context, performance)| (Some(context.clone()), performance));
-            overall.into_iter().chain(contexts).map(move |(context, performance)| DigestEntry {
-                service: service.clone(),
-                instance: instance.clone(),
-                context,
-                performance,
-            })
+    /// What is known here of the instances that `keep` names, those that are used most first.
+    pub fn entries(&self, mut keep: impl FnMut(&ServiceKey, &InstanceId) -> bool) -> Vec<Entry> {
+        let kept = self.records.most_used().filter(|((service, instance), _)| keep(service, instance));
+        let entries = kept.map(|((service, instance), record)| Entry {
+            service: service.clone(),
+            instance: instance.clone(),
+            said: record.said(),
         });
-        entries.take(max).collect()
+        entries.collect()
     }
 
     /// Forgets an instance that was deregistered.
@@ -193,6 +203,21 @@ impl Record {
             self.contexts.len() - 1
         });
         &mut self.contexts[position].1
+    }
+
+    /// A load counts as one report.
+    fn usage(&self) -> Usage {
+        self.all.usage().max(self.load.map_or(0, |load| Mean::of_one(load.report.at).usage()))
+    }
+
+    fn said(&self) -> Said {
+        Said {
+            performance: self.witnesses.performance(),
+            reporters: self.witnesses.reporters(),
+            contexts: self.told_contexts().map(|(context, performance)| (context.clone(), performance)).collect(),
+            load: self.load,
+            ejected_until: None,
+        }
     }
 
     /// The contexts, each resting on no more requests than all witnesses count for.

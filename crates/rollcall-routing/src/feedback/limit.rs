@@ -31,10 +31,10 @@ impl Default for Limiter {
 }
 
 impl Limiter {
-    pub(super) fn take(&mut self, reporter: ReporterId, now: UnixMillis) -> Result<(), TooFast> {
+    pub(super) fn take(&mut self, reporter: ReporterId, reports: u32, now: UnixMillis) -> Result<(), TooFast> {
         let mut taken = Ok(());
         self.0.update(reporter, |bucket| {
-            taken = bucket.take(now);
+            taken = bucket.take(reports, now);
             bucket.at.get()
         });
         taken
@@ -42,16 +42,17 @@ impl Limiter {
 }
 
 impl Bucket {
-    fn take(&mut self, now: UnixMillis) -> Result<(), TooFast> {
+    /// All of them or none.
+    fn take(&mut self, reports: u32, now: UnixMillis) -> Result<(), TooFast> {
         let rate = f64::from(REPORTS_PER_SECOND);
         let elapsed = now.get().saturating_sub(self.at.get()) as f64 / 1e3;
         self.used = (self.used - elapsed * rate).max(0.0);
         self.at = self.at.max(now);
-        let over = self.used + 1.0 - f64::from(REPORTS_BURST);
+        let over = self.used + f64::from(reports) - f64::from(REPORTS_BURST);
         if over > 0.0 {
             return Err(TooFast { retry_after: Duration::from_secs_f64(over / rate) });
         }
-        self.used += 1.0;
+        self.used += f64::from(reports);
         Ok(())
     }
 }

@@ -25,6 +25,11 @@ pub(super) struct Mean {
 }
 
 impl Mean {
+    /// One report at that time.
+    pub(super) fn of_one(at: UnixMillis) -> Self {
+        Self { samples: 1.0, at, ..Self::default() }
+    }
+
     /// `weight` in [0, 1].
     pub(super) fn add(&mut self, latency: f64, ok: bool, weight: f64, now: UnixMillis) {
         self.samples = self.samples(now) + weight;

@@ -3,6 +3,7 @@
 use rollcall_types::UnixMillis;
 
 use super::mean::Mean;
+use super::told::Reporters;
 use super::{ReporterId, combine};
 use crate::candidate::Performance;
 
@@ -38,6 +39,10 @@ impl Witnesses {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(super) fn reporters(&self) -> Reporters {
+        self.0.iter().fold(Reporters::default(), |all, (reporter, _)| all.with(*reporter))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Mean> {

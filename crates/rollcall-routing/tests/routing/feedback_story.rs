@@ -3,7 +3,7 @@
 //! ```text
 //! instances 20                               i-00 to i-19 are registered
 //! report alice i-03 ok 50ms [checkout] ×5    or `failed`; so many times
-//! wait 30s | show i-03 | review | ejected | digest 3
+//! wait 30s | show i-03 | review | ejected | tell 3
 //! ```
 
 use std::fmt::Write as _;
@@ -53,10 +53,13 @@ impl Story {
             ["report", who, instance, how, latency] => self.report(who, instance, how, latency, None),
             ["report", who, instance, how, latency, context] => self.report(who, instance, how, latency, Some(context)),
             ["show", instance] => self.show(&id(instance)),
-            ["digest", max] => {
-                for entry in self.feedback.digest(max.parse().unwrap()) {
-                    let context = entry.context.map_or_else(String::new, |context| format!(" {context}"));
-                    self.say(&format!("digest {}{context}: {}", entry.instance, words_of(&entry.performance)));
+            ["tell", max] => {
+                for entry in self.feedback.entries(|_, _| true).into_iter().take(max.parse().unwrap()) {
+                    let overall = entry.said.performance.map(|performance| (String::new(), performance));
+                    let contexts = entry.said.contexts.into_iter().map(|(label, it)| (format!(" {label}"), it));
+                    for (context, performance) in overall.into_iter().chain(contexts) {
+                        self.say(&format!("tells of {}{context}: {}", entry.instance, words_of(&performance)));
+                    }
                 }
             }
             ["review"] => {
