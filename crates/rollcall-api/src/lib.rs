@@ -19,6 +19,7 @@ pub mod decode;
 mod document;
 mod explanation;
 mod field;
+mod graph;
 pub mod headers;
 mod health;
 mod history;
@@ -33,6 +34,7 @@ mod problem;
 pub mod query;
 mod registration;
 mod reply;
+mod report;
 mod scrape;
 mod selection;
 mod service;
@@ -51,6 +53,7 @@ pub use cluster::{
 pub use document::Document;
 pub use explanation::{EXPLAINED_MAX, ExplainedInstance, ExplainedReason, Explanation, FactorTerm};
 pub use field::{ERRORS_MAX, FieldError};
+pub use graph::{BlastCause, BlastRadius, Blasted, DependencyGraph, GraphEdge, GraphNode, MissingProvider};
 pub use health::{
     CheckSeen, HealthObserver, HealthSeen, HealthSighting, HealthVoucher, InstanceHealth, ProbeRun, ScoreTerm,
 };
@@ -69,6 +72,10 @@ pub use number::{COST_MAX, Cost, Number};
 pub use problem::{Code, PROBLEM_JSON, Problem, Retry};
 pub use registration::{Registration, RegistrationEndpoint, RegistrationLease};
 pub use reply::{List, WriteReply};
+pub use report::{
+    CheckedReport, ContextPerformance, InstanceFeedback, REPORTED_LATENCY_MAX, REPORTS_MAX, Report, ReportedLoad,
+    ReportedPerformance, ReportsReply, ReportsRequest, ServiceFeedback,
+};
 pub use scrape::ScrapeGroup;
 pub use selection::{
     CallerDescription, CheckedSelection, PICKS_MAX, PickRef, SelectRequest, Selection, SelectionPick, SelectionRef,

@@ -42,6 +42,12 @@ pub const CAPABILITY_INSTANCES: &str = "/v1/capabilities/{capability}/instances"
 pub const HEALTH: &str = "/v1/health";
 /// The health of a service and of its instances, worst first: GET.
 pub const SERVICE_HEALTH: &str = "/v1/services/{service}/health";
+/// Who needs whom: GET.
+pub const GRAPH: &str = "/v1/graph";
+/// How requests to instances went, as their callers say: POST.
+pub const REPORTS: &str = "/v1/reports";
+/// What is reported of the instances of a service: GET.
+pub const FEEDBACK: &str = "/v1/services/{service}/feedback";
 /// A key: GET, PUT, DELETE of raw bytes.
 pub const KEY: &str = "/v1/kv/{*key}";
 /// Server-sent events.
@@ -123,6 +129,11 @@ pub fn instance_health(service: &str, id: &str) -> String {
 /// [`SERVICE_HEALTH`] filled.
 pub fn service_health(service: &str) -> String {
     format!("{SERVICES}/{}/health", segment(service))
+}
+
+/// [`FEEDBACK`] filled.
+pub fn feedback(service: &str) -> String {
+    format!("{SERVICES}/{}/feedback", segment(service))
 }
 
 /// [`DRAIN`] filled.

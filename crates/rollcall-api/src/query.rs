@@ -72,6 +72,17 @@ impl ScrapeRole {
     }
 }
 
+/// How the dependency graph is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GraphFormat {
+    /// As an object.
+    #[default]
+    Json,
+    /// In Graphviz's language, without the blast radius.
+    Dot,
+}
+
 /// Declares a query struct: every parameter optional, unknown ones refused, absent ones not written.
 macro_rules! query {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
@@ -236,6 +247,19 @@ query!(
         tag: String,
         /// Only nodes, or only instances; default both.
         role: ScrapeRole,
+    }
+);
+query!(
+    /// Parameters of the dependency graph.
+    GraphQuery {
+        /// What the failure of `service:NAME` or `node:NAME` would take with it.
+        blast: String,
+        /// `json` (the default), or `dot` for Graphviz.
+        format: GraphFormat,
+        /// How fresh the catalogue must be; default `stale`. Health is what the node knows.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
     }
 );
 query!(

@@ -42,6 +42,8 @@ pub(crate) struct App {
     pub(crate) pinned: Pinned,
     /// Snapshot downloads: one at a time, each has a file on the data disk.
     pub(crate) downloads: Arc<Semaphore>,
+    /// Dependency graphs being made: one at a time.
+    pub(crate) graphs: Arc<Semaphore>,
     /// The memory of large request bodies.
     pub(crate) bodies: BodyMemory,
     /// Renders `/metrics`.

@@ -174,6 +174,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         selector,
         pinned: Pinned::default(),
         downloads: Arc::new(Semaphore::new(1)),
+        graphs: Arc::new(Semaphore::new(1)),
         bodies: BodyMemory::default(),
         metrics,
         shutdown: stop.clone(),

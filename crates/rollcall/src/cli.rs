@@ -5,6 +5,7 @@ use clap_complete::Shell;
 
 use crate::commands::config::ConfigCommand;
 use crate::commands::explain::ExplainArgs;
+use crate::commands::graph::GraphArgs;
 use crate::commands::health::HealthArgs;
 use crate::commands::history::HistoryArgs;
 use crate::commands::instances::InstancesArgs;
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     Explain(Box<ExplainArgs>),
     /// Tell what is wrong, worst first
     Health(HealthArgs),
+    /// Show which services need which, and what a failure would take with it
+    Graph(GraphArgs),
     /// Let an instance finish what it has and take nothing new
     Drain(DrainArgs),
     /// End a drain

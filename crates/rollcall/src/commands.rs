@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod explain;
+pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;

@@ -72,6 +72,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Select(args) => commands::select::run(*args).await,
         Command::Explain(args) => commands::explain::run(*args).await,
         Command::Health(args) => commands::health::run(args).await,
+        Command::Graph(args) => commands::graph::run(args).await,
         Command::Drain(args) => commands::lifecycle::drain(args).await,
         Command::Undrain(args) => commands::lifecycle::undrain(args).await,
         Command::Quarantine(args) => commands::lifecycle::quarantine(args).await,

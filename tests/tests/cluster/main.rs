@@ -13,6 +13,7 @@ mod documents;
 mod failing_disk;
 mod failover;
 mod gossip;
+mod graph;
 mod leader_faults;
 mod lifecycle;
 mod logging;

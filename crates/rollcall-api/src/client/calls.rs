@@ -13,13 +13,14 @@ use serde_json::Value;
 use super::transport::{Answer, Call, Opened};
 use super::{Client, ClientError};
 use crate::query::{
-    ExplainQuery, HealthQuery, HealthReportQuery, HistoryQuery, InstancesQuery, ReadQuery, ServiceHealthQuery,
-    ServicesQuery,
+    ExplainQuery, GraphFormat, GraphQuery, HealthQuery, HealthReportQuery, HistoryQuery, InstancesQuery, ReadQuery,
+    ServiceHealthQuery, ServicesQuery,
 };
 use crate::{
-    ActivateRequest, ClusterStatus, ConfigDocument, DrainRequest, EventBatch, Explanation, HealthReport, HistoryRecord,
-    Instance, InstanceHealth, List, Members, QuarantineRequest, RaftStatus, Registration, SelectRequest, Selection,
-    Service, ServiceDefinition, ServiceHealthReport, TransferLeaderRequest, WriteReply, paths,
+    ActivateRequest, ClusterStatus, ConfigDocument, DependencyGraph, DrainRequest, EventBatch, Explanation,
+    HealthReport, HistoryRecord, Instance, InstanceHealth, List, Members, QuarantineRequest, RaftStatus, Registration,
+    ReportsReply, ReportsRequest, SelectRequest, Selection, Service, ServiceDefinition, ServiceFeedback,
+    ServiceHealthReport, TransferLeaderRequest, WriteReply, paths,
 };
 
 /// What must hold for a write to happen (RFC 9110 §13.1); else it answers `revision_mismatch`.
@@ -222,6 +223,35 @@ impl Client {
         query: &HealthQuery,
     ) -> Result<Answer<InstanceHealth>, ClientError> {
         self.transport.fetch(&Call::get(paths::instance_health(service, id)).query(query)?).await
+    }
+
+    /// Says how requests to instances went, at most [`REPORTS_MAX`](crate::REPORTS_MAX) at once. It is sent once: lost reports are
+    /// no loss. `too_many_requests` says when to go on.
+    pub async fn report(&self, request: &ReportsRequest) -> Result<ReportsReply, ClientError> {
+        let call = Call::once(Method::POST, paths::REPORTS).json(request)?;
+        Ok(self.transport.fetch(&call).await?.value)
+    }
+
+    /// What is reported of the instances of a service, as the answering node knows it.
+    pub async fn feedback(&self, service: &str, query: &ReadQuery) -> Result<Answer<ServiceFeedback>, ClientError> {
+        self.transport.fetch(&Call::get(paths::feedback(service)).query(query)?).await
+    }
+
+    /// Who needs whom, and what a failure would take with it. The format is JSON, whatever the query says.
+    pub async fn graph(&self, query: &GraphQuery) -> Result<Answer<DependencyGraph>, ClientError> {
+        let query = GraphQuery { format: None, ..query.clone() };
+        self.transport.fetch(&Call::get(paths::GRAPH).query(&query)?).await
+    }
+
+    /// The same graph in Graphviz's language.
+    pub async fn graph_dot(&self, query: &GraphQuery) -> Result<String, ClientError> {
+        let query = GraphQuery { format: Some(GraphFormat::Dot), blast: None, ..query.clone() };
+        let (answer, origin) = self.transport.fetch_bytes(&Call::get(paths::GRAPH).query(&query)?).await?;
+        String::from_utf8(answer.value.to_vec()).map_err(|error| ClientError::Unexpected {
+            node: origin.node,
+            status: origin.status.as_u16(),
+            reason: error.to_string(),
+        })
     }
 
     /// The configuration document of a service.

@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod configs;
+pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use utoipa::OpenApi;
 
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services,
-    summary, watches,
+    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection,
+    services, summary, watches,
 };
 
 /// Collects the handlers. A test holds this list against the routes.
@@ -42,6 +42,7 @@ use super::handlers::{
         health::read,
         summary::overview,
         summary::of_service,
+        graph::read,
         kv::read,
         kv::put,
         kv::delete,

@@ -19,8 +19,8 @@ use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
-    cluster, configs, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection, services,
-    summary, watches,
+    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection,
+    services, summary, watches,
 };
 use super::trace;
 use crate::app::Shared;
@@ -54,6 +54,7 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::SELECT_ANY, post(selection::select_any)),
         (paths::HEALTH, get(summary::overview)),
         (paths::SERVICE_HEALTH, get(summary::of_service)),
+        (paths::GRAPH, get(graph::read)),
         (paths::KEY, get(kv::read).put(kv::put).delete(kv::delete)),
         (paths::WATCH, get(watches::watch)),
         (paths::HISTORY, get(history::list)),

@@ -19,6 +19,7 @@ const COMMANDS: [&str; 32] = [
     "select",
     "explain",
     "health",
+    "graph",
     "drain",
     "undrain",
     "quarantine",
