@@ -4,6 +4,7 @@
 //! often it was asked, uses this one. Connections are not kept, so that a request never fails for the fault before it and
 //! clients can be shared by tests with different runtimes.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -69,6 +70,16 @@ impl Call {
     /// A request to any address.
     pub fn new(method: Method, url: &str) -> Self {
         Self { line: format!("{method} {url}"), request: CLIENT.request(method, url).timeout(CALL_TIMEOUT) }
+    }
+
+    /// A request that comes from another address of this machine.
+    pub(crate) fn from(address: IpAddr, method: Method, url: &str) -> Self {
+        let client = reqwest::Client::builder().local_address(address).no_proxy().build();
+        let client = client.expect("a plain client needs nothing");
+        Self {
+            line: format!("{method} {url} from {address}"),
+            request: client.request(method, url).timeout(CALL_TIMEOUT),
+        }
     }
 
     /// Adds a header.

@@ -1,6 +1,7 @@
 //! One node: a real process, its folder, its log file, and what can be done to it.
 
 use std::fs::{File, OpenOptions};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -230,6 +231,11 @@ impl Node {
     /// A POST.
     pub fn post(&self, path: &str) -> Call {
         self.call(Method::POST, path)
+    }
+
+    /// A POST from another address of the loopback: 127.0.0.0/8 is all of this machine.
+    pub fn post_from(&self, address: Ipv4Addr, path: &str) -> Call {
+        Call::from(address.into(), Method::POST, &format!("{}{path}", self.url()))
     }
 
     /// A DELETE.

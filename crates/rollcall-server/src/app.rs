@@ -15,6 +15,7 @@ use crate::health::summary::Summaries;
 use crate::http::body::BodyMemory;
 use crate::pinned::Pinned;
 use crate::probe::Policy;
+use crate::reports::Reports;
 use crate::selection::Selector;
 use crate::watch::Hub;
 
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) targets: Policy,
     /// Health of instances.
     pub(crate) health: Health,
+    /// What is reported of them.
+    pub(crate) reports: Reports,
     /// Counts of it.
     pub(crate) summaries: Summaries,
     /// Who should serve a request.

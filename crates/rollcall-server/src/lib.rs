@@ -14,6 +14,7 @@ mod node;
 
 mod pinned;
 mod probe;
+mod reports;
 mod schema;
 mod selection;
 mod telemetry;

@@ -28,8 +28,8 @@ use crate::http::body::BodyMemory;
 use crate::http::listener::{Limits, serve};
 use crate::pinned::Pinned;
 use crate::probe::{self, Prober};
+use crate::reports::Reports;
 use crate::selection::Selector;
-use crate::selection::reported::Silence;
 use crate::telemetry;
 use crate::watch::Hub;
 
@@ -157,7 +157,9 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let (health, mut health_task) =
         Health::start(name.clone(), consensus.clone(), gossip.clone(), prober, forecast, stop.clone());
 
-    let selector = Selector::new(health.reader().clone(), gossip.clone(), Arc::new(Silence));
+    let key = config.secret.as_ref().map_or(LOOPBACK_SECRET, |secret| secret.as_bytes());
+    let (reports, reports_task) = Reports::start(consensus.clone(), gossip.clone(), key, stop.clone());
+    let selector = Selector::new(health.reader().clone(), gossip.clone(), Arc::new(reports.reader().clone()));
 
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
@@ -169,6 +171,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         gossip: gossip.clone(),
         targets: config.probe.policy(config.is_on_loopback()),
         health,
+        reports,
         hub,
         summaries: Summaries::default(),
         selector,
@@ -196,6 +199,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     stop.cancel();
     join("http", http).await;
     join("watches", hub_task).await;
+    join("reports", reports_task).await;
     if !health_task.is_finished() {
         join("health", health_task).await;
     }

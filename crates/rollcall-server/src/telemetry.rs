@@ -73,4 +73,5 @@ fn describe() {
     crate::selection::describe_metrics();
     crate::probe::describe_metrics();
     sampled::describe();
+    crate::reports::describe_metrics();
 }

@@ -12,6 +12,7 @@ mod disk;
 mod documents;
 mod failing_disk;
 mod failover;
+mod feedback;
 mod gossip;
 mod graph;
 mod leader_faults;

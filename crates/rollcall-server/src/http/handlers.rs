@@ -11,6 +11,7 @@ pub(crate) mod leases;
 pub(crate) mod lifecycle;
 pub(crate) mod members;
 pub(crate) mod node;
+pub(crate) mod reports;
 pub(crate) mod scraping;
 pub(crate) mod selection;
 pub(crate) mod services;

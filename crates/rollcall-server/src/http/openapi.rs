@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use utoipa::OpenApi;
 
 use super::handlers::{
-    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection,
-    services, summary, watches,
+    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, reports, scraping,
+    selection, services, summary, watches,
 };
 
 /// Collects the handlers. A test holds this list against the routes.
@@ -43,6 +43,8 @@ use super::handlers::{
         summary::overview,
         summary::of_service,
         graph::read,
+        reports::report,
+        reports::feedback,
         kv::read,
         kv::put,
         kv::delete,

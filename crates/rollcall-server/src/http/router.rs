@@ -19,8 +19,8 @@ use super::browser;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
-    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, scraping, selection,
-    services, summary, watches,
+    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, reports, scraping,
+    selection, services, summary, watches,
 };
 use super::trace;
 use crate::app::Shared;
@@ -55,6 +55,8 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::HEALTH, get(summary::overview)),
         (paths::SERVICE_HEALTH, get(summary::of_service)),
         (paths::GRAPH, get(graph::read)),
+        (paths::REPORTS, post(reports::report)),
+        (paths::FEEDBACK, get(reports::feedback)),
         (paths::KEY, get(kv::read).put(kv::put).delete(kv::delete)),
         (paths::WATCH, get(watches::watch)),
         (paths::HISTORY, get(history::list)),

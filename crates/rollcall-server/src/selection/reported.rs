@@ -1,6 +1,6 @@
 //! What is reported of instances, by their callers and by themselves, as selection reads it.
 //!
-//! It is a seam: whoever collects reports implements [`Feedback`]; [`Silence`] is a node to which nobody reports.
+//! It is a seam: whoever collects reports implements [`Feedback`].
 
 use rollcall_routing::{LoadReport, Performance};
 use rollcall_types::{InstanceId, Label, ServiceKey, UnixMillis};
@@ -28,18 +28,4 @@ pub(crate) trait Feedback: Send + Sync {
 
     /// What is reported of an instance.
     fn of(&self, service: &ServiceKey, instance: &InstanceId) -> Reported;
-}
-
-/// Nobody reports anything.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Silence;
-
-impl Feedback for Silence {
-    fn version(&self, _: &ServiceKey) -> u64 {
-        0
-    }
-
-    fn of(&self, _: &ServiceKey, _: &InstanceId) -> Reported {
-        Reported::default()
-    }
 }

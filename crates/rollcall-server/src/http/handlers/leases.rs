@@ -12,9 +12,12 @@ use rollcall_api::{
 };
 use rollcall_catalog::Catalog;
 use rollcall_health::check::{Load, Report};
-use rollcall_types::{InstanceId, ServiceName};
+use rollcall_routing::LoadReport;
+use rollcall_routing::feedback::OwnLoad;
+use rollcall_types::{InstanceId, ServiceKey, ServiceName};
 
 use crate::app::{App, Shared};
+use crate::clock::wall_clock;
 use crate::health::{Heartbeat, NotRenewed, Renewed};
 use crate::http::answer;
 use crate::http::consistency::View;
@@ -86,14 +89,26 @@ fn take(
             false => Failure::new(Code::NoLeader, "this node is still catching up: ask again, or another node"),
         });
     };
-    app.health.leases().renew(instance, heartbeat).map_err(|refused| match &refused {
+    let renewed = app.health.leases().renew(instance, heartbeat).map_err(|refused| match &refused {
         NotRenewed::NoLease => Failure::new(Code::LeaseNotFound, refused.to_string()),
-        NotRenewed::NoSuchCheck(check) => Problem::fields(vec![FieldError::new(
+        NotRenewed::NoSuchCheck(check) => Failure::from(Problem::fields(vec![FieldError::new(
             format!("checks.{check}"),
             "must be a check of type ttl of this instance",
-        )])
-        .into(),
-    })
+        )])),
+    })?;
+    if let Some(load) = heartbeat.load.and_then(own_load) {
+        app.reports.take_load(&ServiceKey::from(service), id, load);
+    }
+    Ok(renewed)
+}
+
+/// What selection needs of a load; `None` when it says nothing of that.
+fn own_load(load: Load) -> Option<OwnLoad> {
+    let part = |part: Option<f64>| part.filter(|part| part.is_finite() && *part >= 0.0).map(|part| part.min(1.0));
+    let used = [part(load.cpu), part(load.memory)].into_iter().flatten().max_by(f64::total_cmp);
+    let capacity = load.capacity.filter(|capacity| *capacity > 0);
+    let is_said = used.is_some() || load.in_flight.is_some() || capacity.is_some();
+    is_said.then(|| OwnLoad { report: LoadReport { in_flight: load.in_flight, used, at: wall_clock() }, capacity })
 }
 
 fn result(service: String, id: String, taken: Result<Renewed>) -> RenewResult {
