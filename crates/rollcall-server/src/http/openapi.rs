@@ -70,6 +70,7 @@ use super::handlers::{
         rollcall_api::Instance,
         rollcall_api::Definition,
         rollcall_api::query::Consistency,
+        rollcall_api::query::GraphFormat,
         rollcall_api::query::HealthFilter,
         rollcall_api::query::HealthSource,
         rollcall_api::query::ScrapeRole,
