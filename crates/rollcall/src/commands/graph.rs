@@ -93,7 +93,7 @@ fn missing_line(missing: &MissingProvider, paint: Paint) -> String {
     } else {
         format!("no healthy instance of {}", missing.sick.join(", "))
     };
-    let capability = paint.tone(Tone::Bad, &printable(&missing.capability));
+    let capability = paint.tone(Tone::Bad, printable(&missing.capability));
     format!("  {capability}, which {} requires: {}\n", printable(&missing.callers.join(", ")), printable(&why))
 }
 
