@@ -8,6 +8,7 @@
 //!
 //! - [`decode`]: bytes and query strings to requests, with errors that name fields.
 //! - [`Problem`] and [`Code`]: every error an answer can carry (RFC 9457).
+//! - [`words`]: the contract in words for people.
 //! - [`headers`] and [`paths`]: names that server and client share.
 //! - `client` (feature `client`): typed calls, with fail-over between nodes.
 //!
@@ -41,6 +42,7 @@ mod service;
 mod summary;
 mod time;
 mod watch;
+pub mod words;
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -223,3 +223,12 @@ async fn addresses_that_are_none_are_refused() {
     assert!(Client::new(Vec::<String>::new()).is_err());
     assert!(Client::new(["127.0.0.1:7400", "http://[::1]:7400", "n1:7400/"]).is_ok());
 }
+
+#[tokio::test]
+async fn an_event_of_a_kind_that_is_not_known_is_skipped() {
+    let unknown = "event: eclipse\nid: 8\ndata: {\"event\":\"eclipse\",\"revision\":8}\n\n".to_owned();
+    let (address, _) = node(vec![events(&[&put(7), &unknown, &put(9)])]).await;
+    let client = Client::new([address]).unwrap();
+    let seen: Vec<u64> = client.watch(&[], Some(6)).take(2).map(|event| event.unwrap().revision()).collect().await;
+    assert_eq!(seen, [7, 9]);
+}

@@ -1,7 +1,9 @@
 //! Changes as lines that a person reads: the events of the catalogue, the roles of nodes, the members.
 
+use rollcall_api::words::member_change_word;
+pub(crate) use rollcall_api::words::{address, clock, role_word};
 use rollcall_api::{
-    Change, Instance, LifecycleState, Member, MemberChange, MemberChangeKind, MemberState, RaftRole, RaftStatus, State,
+    Change, LifecycleState, Member, MemberChange, MemberChangeKind, MemberState, RaftRole, RaftStatus, State,
     StateChange, StateChanges, Timestamp, WatchEvent, cause_phrase,
 };
 
@@ -109,23 +111,6 @@ const fn lifecycle_word(lifecycle: &LifecycleState) -> Option<&'static str> {
     }
 }
 
-/// `http=10.0.0.7:8080` of the default endpoint.
-pub(crate) fn address(instance: &Instance) -> Option<String> {
-    instance.endpoints.first().map(|endpoint| format!("{}={}", endpoint.name, authority(&endpoint.host, endpoint.port)))
-}
-
-/// `host:port`, with brackets around an IPv6 address.
-pub(crate) fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-/// The time of day, UTC, to the millisecond.
-pub(crate) fn clock(at: Timestamp) -> String {
-    let text = at.to_string();
-    // YYYY-MM-DDTHH:MM:SS.mmmZ
-    text.get(11..23).unwrap_or(&text).to_owned()
-}
-
 /// A node as it was last seen: its Raft status, or silence.
 pub(crate) type Sighting = Option<RaftStatus>;
 
@@ -169,17 +154,6 @@ pub(crate) fn member_changes(before: &[Member], after: &[Member]) -> Vec<(Tone, 
     lines
 }
 
-/// The word for a role.
-pub(crate) const fn role_word(role: RaftRole) -> &'static str {
-    match role {
-        RaftRole::Leader => "leader",
-        RaftRole::Follower => "follower",
-        RaftRole::Learner => "learner",
-        RaftRole::Candidate => "candidate",
-        RaftRole::Unknown => "none",
-    }
-}
-
 /// The word for the state of a member.
 pub(crate) const fn state_word(state: MemberState) -> &'static str {
     state.as_str()
@@ -199,26 +173,13 @@ pub(crate) const fn state_tone(state: MemberState) -> Tone {
 pub(crate) fn member_line(change: &MemberChange, paint: Paint) -> String {
     let (tone, what) = match (change.state, change.kind) {
         (Some(state), _) => (state_tone(state), state_word(state)),
-        (None, MemberChangeKind::Reconnected | MemberChangeKind::LinkRepaired) => (Tone::Good, kind_word(change.kind)),
-        (None, kind) => (Tone::Warn, kind_word(kind)),
+        (None, MemberChangeKind::Reconnected | MemberChangeKind::LinkRepaired) => {
+            (Tone::Good, member_change_word(change.kind))
+        }
+        (None, kind) => (Tone::Warn, member_change_word(kind)),
     };
     let line = format!("{}: {}", change.member, change.cause);
     format!("{}  {}  {}", paint.dim(clock(change.at)), paint.tone(tone, format_args!("{what:<11}")), printable(&line))
-}
-
-const fn kind_word(kind: MemberChangeKind) -> &'static str {
-    match kind {
-        MemberChangeKind::State => "state",
-        MemberChangeKind::Forgotten => "forgotten",
-        MemberChangeKind::Stalled => "stalled",
-        MemberChangeKind::Isolated => "isolated",
-        MemberChangeKind::Reconnected => "reconnected",
-        MemberChangeKind::LinkFault => "link fault",
-        MemberChangeKind::LinkRepaired => "link mended",
-        MemberChangeKind::Accused => "accused",
-        MemberChangeKind::NameShared => "name shared",
-        MemberChangeKind::Unknown => "unknown",
-    }
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! Ids and metadata are opaque UTF-8 chosen by whoever registers, so everything that is shown passes through
 //! [`printable`]; otherwise an instance id could move the cursor of the operator's terminal.
 
-use std::borrow::Cow;
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write as _};
 
 use clap::ValueEnum;
+pub(crate) use rollcall_api::words::printable;
 
 use crate::failure::{Failure, output_failure};
 
@@ -136,24 +136,6 @@ impl Paint {
     }
 }
 
-/// Text that is safe to show: control characters (but not line ends) are written as escapes.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let is_unsafe = |c: char| (c.is_control() && c != '\n') || is_reordering(c);
-    if !text.contains(is_unsafe) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_unsafe(c) { safe.extend(c.escape_unicode()) } else { safe.push(c) }
-    }
-    Cow::Owned(safe)
-}
-
-/// Bidirectional overrides, which make a line read differently from what it says.
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// The word as a person can copy it into a POSIX shell.
 pub(crate) fn shell_word(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,=@%+".contains(c);
@@ -215,12 +197,5 @@ mod tests {
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word(""), "''");
         assert_eq!(shell_word("/a/b-1_2.c:d,e"), "/a/b-1_2.c:d,e");
-    }
-
-    #[test]
-    fn escapes_and_direction_overrides_are_shown_not_obeyed() {
-        assert_eq!(printable("web/1:#ü"), "web/1:#ü");
-        assert_eq!(printable("a\u{1b}[2J"), "a\\u{1b}[2J");
-        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
     }
 }

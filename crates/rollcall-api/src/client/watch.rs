@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 
@@ -130,11 +131,15 @@ struct Events {
 
 impl Events {
     /// Takes an event that is there, or reads more bytes.
-    async fn step<T: DeserializeOwned>(&mut self, silence_max: Duration) -> Result<Option<T>, ClientError> {
+    async fn step<T: StreamEvent>(&mut self, silence_max: Duration) -> Result<Option<T>, ClientError> {
         let Self { opened, decoder } = self;
         let unexpected = |reason: String| ClientError::Unexpected { node: opened.node.clone(), status: 200, reason };
         if let Some(event) = decoder.next_event().map_err(|_| unexpected("no event stream".to_owned()))? {
-            return serde_json::from_str(&event.data).map(Some).map_err(|error| unexpected(error.to_string()));
+            return match serde_json::from_str(&event.data) {
+                Ok(event) => Ok(Some(event)),
+                Err(_) if is_of_unknown_kind::<T>(&event.data) => Ok(None),
+                Err(error) => Err(unexpected(error.to_string())),
+            };
         }
         let node = opened.node.clone();
         match timeout(silence_max, opened.response.chunk()).await {
@@ -146,4 +151,26 @@ impl Events {
             }
         }
     }
+}
+
+/// The events of a stream. A newer node may send kinds that this build does not know: they are skipped.
+trait StreamEvent: DeserializeOwned {
+    /// What `event` says of each kind that is known.
+    const KINDS: &[&str];
+}
+
+impl StreamEvent for WatchEvent {
+    const KINDS: &[&str] = &["snapshot", "put", "delete", "definition", "config", "bookmark", "state"];
+}
+
+impl StreamEvent for ClusterEvent {
+    const KINDS: &[&str] = &["members", "member"];
+}
+
+fn is_of_unknown_kind<T: StreamEvent>(data: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Kind {
+        event: String,
+    }
+    serde_json::from_str::<Kind>(data).is_ok_and(|kind| !T::KINDS.contains(&kind.event.as_str()))
 }
