@@ -30,10 +30,14 @@ const ALLOWED_EDGES: &[(&str, &[&str])] = &[
             "rollcall-routing",
         ],
     ),
-    ("rollcall", &["rollcall-types", "rollcall-api", "rollcall-server"]),
+    ("rollcall-tui", &["rollcall-api"]),
+    ("rollcall", &["rollcall-types", "rollcall-api", "rollcall-server", "rollcall-tui"]),
     ("jepsen-lite", &["rollcall-api"]),
     ("rollcall-tests", &["rollcall-types", "rollcall-health", "rollcall-api"]),
-    ("rollcall-bench", &["rollcall-types", "rollcall-health", "rollcall-gossip", "rollcall-api", "rollcall-tests"]),
+    (
+        "rollcall-bench",
+        &["rollcall-types", "rollcall-health", "rollcall-gossip", "rollcall-api", "rollcall-tests", "rollcall-tui"],
+    ),
 ];
 
 /// Crates without async, I/O, threads, clocks or randomness of their own.
@@ -49,6 +53,8 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("chitchat", "rollcall-gossip"),
     ("chacha20poly1305", "rollcall-gossip"),
     ("jsonschema", "rollcall-server"),
+    ("ratatui", "rollcall-tui"),
+    ("crossterm", "rollcall-tui"),
 ];
 
 /// The platform that this runs on, as rustc calls it.

@@ -18,6 +18,7 @@ use crate::commands::register::{DeregisterArgs, RegisterArgs};
 use crate::commands::select::SelectArgs;
 use crate::commands::services::ServicesArgs;
 use crate::commands::snapshot::SnapshotCommand;
+use crate::commands::top::TopArgs;
 use crate::commands::watch::WatchArgs;
 use crate::demo_service::DemoServiceArgs;
 use crate::dev::DevArgs;
@@ -38,6 +39,7 @@ Begin here:
   rollcall services        what is registered
   rollcall select web      who should serve a request
   rollcall health          what is wrong
+  rollcall top             all of it on one screen
   rollcall watch           what changes
 
 Exit codes:
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Health(HealthArgs),
     /// Show which services need which, and what a failure would take with it
     Graph(GraphArgs),
+    /// Show a dashboard: what is wrong, what is about to be, and why
+    Top(TopArgs),
     /// Let an instance finish what it has and take nothing new
     Drain(DrainArgs),
     /// End a drain

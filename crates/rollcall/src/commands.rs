@@ -15,6 +15,7 @@ pub(crate) mod register;
 pub(crate) mod select;
 pub(crate) mod services;
 pub(crate) mod snapshot;
+pub(crate) mod top;
 pub(crate) mod watch;
 
 mod input;

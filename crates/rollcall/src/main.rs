@@ -73,6 +73,7 @@ async fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Explain(args) => commands::explain::run(*args).await,
         Command::Health(args) => commands::health::run(args).await,
         Command::Graph(args) => commands::graph::run(args).await,
+        Command::Top(args) => commands::top::run(args).await,
         Command::Drain(args) => commands::lifecycle::drain(args).await,
         Command::Undrain(args) => commands::lifecycle::undrain(args).await,
         Command::Quarantine(args) => commands::lifecycle::quarantine(args).await,

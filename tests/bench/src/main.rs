@@ -20,6 +20,7 @@ mod report;
 mod results;
 mod rounds;
 mod select;
+mod top;
 mod workload;
 
 use std::net::SocketAddr;
@@ -41,7 +42,7 @@ use crate::workload::{Plan, detection, failover, fill, propagation, reads, syncs
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Everything below but detection, forecast, gossip, rounds, health and select.
+    /// Everything below but detection, forecast, gossip, rounds, health, select and top.
     All,
     /// Durable writes at 1, 64 and 256 clients.
     Writes,
@@ -74,6 +75,8 @@ enum Choice {
     /// That bare server.
     #[value(hide = true)]
     BareHyper,
+    /// A frame of the dashboard with 10,000 instances: no processes and no peers.
+    Top,
 }
 
 /// Measures three-node clusters of Rollcall, etcd and ZooKeeper side by side.
@@ -209,6 +212,7 @@ async fn run(options: Options) -> Result<()> {
             let address = options.bare_address.context("--bare-address must be given")?;
             return select::serve(address, &options.bare_bodies).await;
         }
+        Choice::Top => return publish(&options, top::measure(500, 20)?),
         _ => {}
     }
     machine::check_real_disk(&options.folder)?;

@@ -8,6 +8,7 @@ mod bootstrap;
 mod catching_up;
 mod clients;
 mod compaction;
+mod dashboard;
 mod disk;
 mod documents;
 mod failing_disk;

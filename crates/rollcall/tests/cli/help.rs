@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::binary::run;
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: &[&str] = &[
     "",
     "dev",
     "node",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 32] = [
     "explain",
     "health",
     "graph",
+    "top",
     "drain",
     "undrain",
     "quarantine",
