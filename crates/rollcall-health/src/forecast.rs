@@ -16,8 +16,8 @@
 //!    that has ended do not go on, and a slow ramp in much noise has all the data there is.
 //! 4. **Time to threshold** of a shape is `way / slope`. Noise carries a signal over its threshold before its line gets there, so
 //!    the way ends 0.7 scatters below; and it is the mean of what is left, given that some is left, of a way that is known up to
-//!    1.3 scatters. All shapes together: `T = Π T_i^w_i`. The **interval** reaches from the smallest of them with the upper limit
-//!    of its slope to the greatest with the lower.
+//!    1.3 scatters. All shapes together: `T = Π T_i^w_i`. The **interval** reaches from the smallest of them, divided by
+//!    `e^(0.4 + 2.5·s)` for a scatter `s`, to the greatest times that. It is meant to hold the true time in four cases of five.
 //! 5. **Alarm**: a failure is predicted when it is due within 0.8 windows, from a fifth of the threshold on, at a level that the
 //!    series has not survived before (sawtooth, daily cycle), three evaluations in a row; five against it clear the alarm.
 //!    [`Change::Degrading`] is the same within six windows.
@@ -31,7 +31,7 @@
 //!
 //! Limits. What fails from one bucket to the next announces nothing. A slow wave on a ramp
 //! is taken for the ramp itself: the time that is told is off by half. The interval
-//! is too narrow, since it knows nothing of the error of the shape: on made-up ramps it holds the true time half of the time. A climb that levels off just below the threshold is called a failure, and so may be the teeth of a
+//! is wide, six to fifteen times from end to end in usual noise: a narrower one would not hold what it promises. A climb that levels off just below the threshold is called a failure, and so may be the teeth of a
 //! sawtooth in its first two windows. A straight ramp in much noise may be predicted half an hour ahead instead of ten
 //! minutes. A daily rhythm of the load is not modelled. The measures by which all this is judged: Salfner, Lenk & Malek, "A
 //! survey of online failure prediction methods", ACM Computing Surveys 42(3), 2010, §3.

@@ -61,10 +61,8 @@ impl Shape {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fit {
     pub(super) shape: Shape,
-    /// Slope per bucket, with its limits of 95 %.
+    /// Slope per bucket.
     pub(super) slope: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
     /// Where it is at the latest bucket, transformed.
     pub(super) level: f64,
     /// Whether it goes through the whole window.
