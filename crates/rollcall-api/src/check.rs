@@ -2,8 +2,8 @@
 
 use http::Uri;
 use rollcall_types::{
-    CheckId, CheckKind, CheckSpec, Host, INTERVAL_MAX, INTERVAL_MIN, InstanceId, Invalid, LEASE_TTL_MAX, LEASE_TTL_MIN,
-    Millis, Port, ServiceName, TIMEOUT_MAX, Text,
+    CapabilityName, CheckId, CheckKind, CheckSpec, Host, INTERVAL_MAX, INTERVAL_MIN, InstanceId, Invalid,
+    LEASE_TTL_MAX, LEASE_TTL_MIN, Millis, Port, ServiceName, TIMEOUT_MAX, Text,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,7 +25,7 @@ const ANSWERS_MAX: u64 = 10;
 /// A check of an instance, as registered.
 ///
 /// Fields by type: `http` has `url`; `tcp` has `address`; `grpc` has `address` and may have `service`; `ttl` has
-/// `ttl_ms`; `alias` has `service` and may have `instance`. The others must be left out. `ttl` and `alias` are not probed
+/// `ttl_ms`; `alias` has `service` and may have `instance`. All but `ttl` may have `capability`. The others must be left out. `ttl` and `alias` are not probed
 /// and take no `interval_ms` and `timeout_ms`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields, expecting = "an object, a check")]
@@ -37,6 +37,10 @@ pub struct RegistrationCheck {
     #[serde(rename = "type")]
     #[schema(required)]
     pub kind: String,
+    /// The capability of the service that it stands for: while the check fails, the instance does not offer that, and goes on
+    /// with all else. Not for `ttl`. Default: it stands for the whole instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
     /// Absolute `http` or `https` URL to GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -81,11 +85,13 @@ impl RegistrationCheck {
             Some(id) => at.text("id", id),
             None => CheckId::try_from(self.kind.as_str()).ok(),
         };
+        let capability = at.optional_text::<CapabilityName>("capability", self.capability.as_deref());
         let (interval, timeout) = self.convert_timing(at);
         let failures = at.optional_number("failures_before_critical", &self.failures_before_critical, answers);
         let successes = at.optional_number("successes_before_passing", &self.successes_before_passing, answers);
         Some(CheckSpec {
             id: id?,
+            capability,
             kind: kind?,
             interval,
             timeout,
@@ -145,14 +151,15 @@ impl RegistrationCheck {
     /// A field of another type is a mistake that would otherwise pass in silence.
     fn refuse_strange_fields(&self, at: &mut Scope<'_>) {
         let own: &[&str] = match self.kind.as_str() {
-            "http" => &["url", "interval_ms", "timeout_ms"],
-            "tcp" => &["address", "interval_ms", "timeout_ms"],
-            "grpc" => &["address", "service", "interval_ms", "timeout_ms"],
+            "http" => &["capability", "url", "interval_ms", "timeout_ms"],
+            "tcp" => &["capability", "address", "interval_ms", "timeout_ms"],
+            "grpc" => &["capability", "address", "service", "interval_ms", "timeout_ms"],
             "ttl" => &["ttl_ms"],
-            "alias" => &["service", "instance"],
+            "alias" => &["capability", "service", "instance"],
             _ => return,
         };
         for (field, is_given) in [
+            ("capability", self.capability.is_some()),
             ("url", self.url.is_some()),
             ("address", self.address.is_some()),
             ("service", self.service.is_some()),
@@ -172,6 +179,7 @@ impl From<&CheckSpec> for RegistrationCheck {
     fn from(spec: &CheckSpec) -> Self {
         let mut check = Self {
             id: Some(spec.id.to_string()),
+            capability: spec.capability.as_ref().map(ToString::to_string),
             failures_before_critical: spec.failures_before_critical.into(),
             successes_before_passing: spec.successes_before_passing.into(),
             ..Self::default()

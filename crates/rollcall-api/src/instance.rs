@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use rollcall_types::{
-    ActorName, CheckKind, CheckSpec, InstanceId, InstanceSpec, Label, LeaseSpec, Lifecycle, Metadata, Protocol,
-    Revision, ServiceName, Status, Tags, UnixMillis, Version,
+    ActorName, CapabilityName, CheckKind, CheckSpec, InstanceId, InstanceSpec, Label, LeaseSpec, Lifecycle, Metadata,
+    Protocol, Revision, ServiceName, Status, Tags, UnixMillis, Version,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
@@ -133,6 +133,9 @@ pub struct Instance {
     /// When it fails, if that is predicted.
     #[serde(default)]
     pub forecast: Option<Forecast>,
+    /// Capabilities of its service that it does not offer now, since a check of them fails; left out when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities_down: Vec<String>,
     /// What changes how it is used.
     #[serde(default)]
     pub overlays: Vec<Overlay>,
@@ -190,6 +193,9 @@ pub struct Check {
     #[serde(rename = "type")]
     #[schema(required)]
     pub kind: String,
+    /// The capability that it stands for; left out when it stands for the whole instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
     /// URL of an `http` check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -271,6 +277,7 @@ impl Serialize for InstanceRef<'_> {
             score: health.score.map(thousandths),
             trend: health.trend,
             forecast: health.forecast,
+            capabilities_down: CapabilitiesDown { checks: &spec.checks, failed: health.failed_checks },
             overlays: overlays(health.overlays, decided),
             warm_up: health.warm_up,
             looking: health.observers.map(|(looking, _)| looking),
@@ -307,6 +314,8 @@ struct InstanceWire<'a> {
     score: Option<f64>,
     trend: Trend,
     forecast: Option<Forecast>,
+    #[serde(skip_serializing_if = "CapabilitiesDown::is_empty")]
+    capabilities_down: CapabilitiesDown<'a>,
     overlays: Overlays,
     #[serde(skip_serializing_if = "Option::is_none")]
     warm_up: Option<WarmUp>,
@@ -325,6 +334,32 @@ pub(crate) struct Each<'a, T, W>(pub(crate) &'a [T], pub(crate) fn(&'a T) -> W);
 impl<T, W: Serialize> Serialize for Each<'_, T, W> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(self.1))
+    }
+}
+
+/// The capabilities of failed checks, each once, in the order of the checks.
+struct CapabilitiesDown<'a> {
+    checks: &'a [CheckSpec],
+    /// Bit n for check n.
+    failed: u16,
+}
+
+impl<'a> CapabilitiesDown<'a> {
+    fn is_empty(&self) -> bool {
+        self.names().next().is_none()
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'a CapabilityName> {
+        let (checks, failed) = (self.checks, self.failed);
+        let of = move |place: usize| checks[place].capability.as_ref().filter(|_| failed >> place & 1 == 1);
+        let places = 0..checks.len().min(u16::BITS as usize);
+        places.filter_map(move |place| of(place).filter(|name| (0..place).all(|before| of(before) != Some(*name))))
+    }
+}
+
+impl Serialize for CapabilitiesDown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.names())
     }
 }
 
@@ -356,6 +391,8 @@ struct CheckWire<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    capability: Option<&'a CapabilityName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
@@ -378,6 +415,7 @@ fn check_wire(check: &CheckSpec) -> CheckWire<'_> {
     let mut wire = CheckWire {
         id: &check.id,
         kind: kind_name(&check.kind),
+        capability: check.capability.as_ref(),
         url: None,
         address: None,
         service: None,

@@ -216,6 +216,8 @@ pub struct KnownHealth {
     pub trend: Trend,
     /// When it fails, if that is predicted.
     pub forecast: Option<Forecast>,
+    /// Checks that take away a capability: bit n for check n of the registration.
+    pub failed_checks: u16,
     /// All but those that its lifecycle makes.
     pub overlays: Overlays,
     /// How far it is in its slow start.
@@ -234,6 +236,7 @@ impl KnownHealth {
             score: None,
             trend: Trend::Unknown,
             forecast: None,
+            failed_checks: 0,
             overlays: Overlays(0),
             warm_up: None,
             observers: None,

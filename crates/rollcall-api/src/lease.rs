@@ -12,6 +12,9 @@ use crate::{Code, FieldError};
 /// Most leases in one call of `POST /v1/leases/renew`.
 pub const RENEWALS_MAX: usize = 1_000;
 
+/// Longest response time that an instance may say, in ms: a day.
+const P95_MS_MAX: f64 = 86_400_000.0;
+
 /// What an instance says of itself, or of one of its checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -39,7 +42,7 @@ pub struct Heartbeat {
     pub checks: Option<BTreeMap<String, HeartbeatStatus>>,
 }
 
-/// The load of an instance. What is left out or below 0 is taken for not said.
+/// The load of an instance. What is left out is taken for not said.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields, expecting = "an object, a load")]
 pub struct HeartbeatLoad {
@@ -162,6 +165,7 @@ impl Heartbeat {
     pub fn check(self) -> Result<CheckedHeartbeat, Vec<FieldError>> {
         let mut review = Review::default();
         let checks = check_names(&mut review, "", self.checks);
+        check_load(&mut review, "", self.load.as_ref());
         review.finish(CheckedHeartbeat { status: self.status, load: self.load, checks })
     }
 }
@@ -188,12 +192,30 @@ impl RenewItem {
         let mut review = Review::default();
         let path = format!("items[{index}]");
         let checks = check_names(&mut review, &path, checks);
+        check_load(&mut review, &path, load.as_ref());
         let mut at = review.at(&path);
         let named = at.text("service", &service).zip(at.text("id", &id));
         let heartbeat = named.map(|(service, id)| (service, id, CheckedHeartbeat { status, load, checks }));
         // A value that is missing was reported.
         let heartbeat = review.finish(heartbeat).and_then(|heartbeat| heartbeat.ok_or_else(Vec::new));
         CheckedItem { service, id, heartbeat }
+    }
+}
+
+/// Refuses what is no share and no span: whoever divides by the wrong number is told so, and does not look idle or exhausted.
+fn check_load(review: &mut Review, path: &str, load: Option<&HeartbeatLoad>) {
+    let Some(HeartbeatLoad { cpu, memory, inflight: _, capacity, p95_ms, error_rate }) = load else { return };
+    let mut at = review.at(path);
+    for (field, share) in [("load.cpu", cpu), ("load.memory", memory), ("load.error_rate", error_rate)] {
+        if let Some(share) = share.filter(|share| !(0.0..=1.0).contains(share)) {
+            at.refuse(field, format!("must be a share, 0 to 1; got {share}"));
+        }
+    }
+    if *capacity == Some(0) {
+        at.refuse("load.capacity", "must be at least 1, or left out");
+    }
+    if let Some(millis) = p95_ms.filter(|millis| !(0.0..=P95_MS_MAX).contains(millis)) {
+        at.refuse("load.p95_ms", format!("must be milliseconds, 0 to {P95_MS_MAX}; got {millis}"));
     }
 }
 
@@ -235,6 +257,20 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_cannot_be_is_refused_field_by_field() {
+        let body = br#"{"load":{"cpu":-0.1,"memory":1.01,"inflight":9,"capacity":0,"p95_ms":1e300,"error_rate":2}}"#;
+        let errors = decode::from_json::<Heartbeat>(body).unwrap().check().unwrap_err();
+        let mut fields: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["load.capacity", "load.cpu", "load.error_rate", "load.memory", "load.p95_ms"]);
+        let most = br#"{"load":{"cpu":0,"memory":1,"inflight":9,"capacity":1,"p95_ms":0,"error_rate":1}}"#;
+        assert!(
+            decode::from_json::<Heartbeat>(most).unwrap().check().is_ok(),
+            "more in flight than fit at once may be"
+        );
+    }
+
+    #[test]
     fn a_heartbeat_with_a_bad_name_does_not_hold_up_the_others() {
         let body = br#"{"items":[{"service":"a b","id":"1"},{"service":"web","id":"1"}]}"#;
         let items = decode::from_json::<RenewRequest>(body).unwrap().check().unwrap();
@@ -253,6 +289,7 @@ mod tests {
             ["items[0].checks.a b"]
         );
         assert_eq!(refused(r#"{"items":[{"service":"web","id":"1","status":"fine"}]}"#), ["items[0].status"]);
+        assert_eq!(refused(r#"{"items":[{"service":"web","id":"1","load":{"cpu":85}}]}"#), ["items[0].load.cpu"]);
         let many = vec![r#"{"service":"web","id":"1"}"#; RENEWALS_MAX + 1].join(",");
         assert_eq!(refused(&format!(r#"{{"items":[{many}]}}"#)), ["items"]);
     }

@@ -150,6 +150,12 @@ fn checks_that_break_a_rule_are_refused() {
         (json!({"type": "ttl"}), "checks[0].ttl_ms", "must be given"),
         (json!({"type": "ttl", "ttl_ms": 999}), "checks[0].ttl_ms", "must be 1000 to"),
         (json!({"type": "ttl", "ttl_ms": 5000, "interval_ms": 500}), "checks[0].interval_ms", "must be left out"),
+        (json!({"type": "ttl", "ttl_ms": 5000, "capability": "a"}), "checks[0].capability", "must be left out"),
+        (
+            json!({"type": "tcp", "address": "a:1", "capability": "a b"}),
+            "checks[0].capability",
+            "must be 1 to 63 letters",
+        ),
         (json!({"type": "alias"}), "checks[0].service", "must be 1 to 63 letters"),
         (json!({"type": "tcp", "address": "a:1", "interval_ms": 99}), "checks[0].interval_ms", "must be 100 to"),
         (

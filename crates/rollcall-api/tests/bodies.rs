@@ -31,6 +31,8 @@ fn full_registration() -> Value {
              "failures_before_critical": 1, "successes_before_passing": 1},
             {"id": "grpc", "type": "grpc", "address": "web-1.internal:9000", "service": "shop.Cart", "interval_ms": 10_000,
              "timeout_ms": 2_000, "failures_before_critical": 3, "successes_before_passing": 2},
+            {"id": "print", "type": "tcp", "capability": "print", "address": "10.0.0.7:9100", "interval_ms": 10_000,
+             "timeout_ms": 2_000, "failures_before_critical": 3, "successes_before_passing": 2},
             {"id": "beat", "type": "ttl", "ttl_ms": 30_000, "failures_before_critical": 3, "successes_before_passing": 2},
             {"id": "db", "type": "alias", "service": "db", "instance": "db/1#a", "failures_before_critical": 3,
              "successes_before_passing": 2}
@@ -187,6 +189,27 @@ fn an_instance_shows_what_is_known_of_its_health() {
     }
     let read: Instance = serde_json::from_value(json.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), json);
+}
+
+#[test]
+fn an_instance_names_each_capability_that_does_not_work_once() {
+    let check = |id: &str, capability: Option<&str>| {
+        let mut check = json!({"id": id, "type": "tcp", "address": "a:1"});
+        if let Some(capability) = capability {
+            check["capability"] = json!(capability);
+        }
+        check
+    };
+    let checks = [check("1", None), check("2", Some("scan")), check("3", Some("print")), check("4", Some("scan"))];
+    let spec = spec_of(&json!({"endpoints": [{"protocol": "http", "host": "a", "port": 80}], "checks": checks}));
+    let down = |failed_checks| {
+        let known = KnownHealth::journaled(Status::Warning, StatusCause::Observed, UnixMillis::new(1));
+        let json = written_with(&spec, &Lifecycle::Active, KnownHealth { failed_checks, ..known }, None);
+        serde_json::from_value::<Instance>(json).unwrap().capabilities_down
+    };
+    assert_eq!(down(0b1110), ["scan", "print"]);
+    assert_eq!(down(0b1000), ["scan"]);
+    assert_eq!(down(0b1111_0000_0000_0001), [""; 0], "of no check, and of one of the whole instance");
 }
 
 #[test]

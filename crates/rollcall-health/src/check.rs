@@ -38,7 +38,7 @@ mod timing;
 pub use cause::Cause;
 pub use damping::{PENALTY_HALF_LIFE, PENALTY_MAX, PENALTY_REUSE, PENALTY_SUPPRESS};
 pub use ewma::EWMA_INTERVALS;
-pub use instance::{InstanceRecord, InstanceState, Subject, worst_of};
+pub use instance::{InstanceRecord, InstanceState, worst_of};
 pub use load::{LOAD_DAMAGING, LOAD_FREE, Load};
 pub use outcome::{Answer, Failure, LATE_FACTOR, Outcome, Report};
 pub use record::{CheckRecord, Phase, STARTUP_MAX, Transition, Verdict};

@@ -8,7 +8,7 @@
 //!
 //! **Few entries.** At most one entry is under way, with up to [`ENTRY_TRANSITIONS_MAX`] transitions. After one, the next waits
 //! for [`ENTRY_GAP_MIN`]; while transitions keep coming that gap doubles, up to [`ENTRY_GAP_MAX`], and a quiet gap ends
-//! it. A failure of 10,000 instances that is noticed over 15 seconds is 20 entries at most, one noticed at once is three.
+//! it. A failure of 10,000 instances that is noticed over 15 seconds is 15 entries at most, one noticed at once is three.
 //!
 //! Limits: who is leader, and what the log holds at that moment, is the shell's to say ([`Journal::resume`]).
 

@@ -5,6 +5,7 @@
 
 pub mod agreement;
 pub mod assignment;
+pub mod capabilities;
 pub mod check;
 pub mod detector;
 mod digest;

@@ -4,8 +4,9 @@
 //! `src/codec/golden.txt` fails a test when one changes by accident. The kind keeps one sort of value from being read as
 //! another. Decoding refuses an unknown version, another kind, trailing bytes, and any claim above [`BYTES_MAX`].
 //!
-//! Version 1, in which instances had no slots, was never released and is not read. It could not be: slots follow from the
-//! order of all registrations, so nodes that gave them out from snapshots at different log entries would disagree.
+//! Versions 1 and 2 were never released and are not read. In version 1 instances had no slots, and could not be given any: slots
+//! follow from the order of all registrations, so nodes that gave them out from snapshots at different log entries would
+//! disagree. In version 2 checks had no capability.
 //!
 //! This is the only module that names bincode (`docs/adr/0002-bincode-and-its-advisory.md`): leaving it means rewriting
 //! this file.
@@ -14,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of every format that goes through here.
-pub(crate) const VERSION: u8 = 2;
+pub(crate) const VERSION: u8 = 3;
 /// Largest encoded value, 64 MiB. A value that claims more is refused before anything is allocated for it.
 pub(crate) const BYTES_MAX: usize = 64 << 20;
 

@@ -6,6 +6,7 @@
 //! leases ───────────┘      ▲ records ◄──────────────────────────────────────────────────┘
 //!   ▲ heartbeats           └→ reports → digests → gossip → digests of all → view → HealthReader
 //!
+//! checks of capabilities that fail ── capabilities ── gossip ── view: what an instance does not offer now
 //! outcomes → trends → what is expected → digests (trend, class of time) and forecasts (numbers) → gossip → view
 //! ```
 //! Everything that decides is pure and lies in `rollcall-health`, [`slots`], [`duties`], [`doubt`], [`schedule`], [`trends`] and [`view`];
@@ -14,12 +15,14 @@
 
 pub(crate) mod answer;
 mod ask;
+mod capabilities;
 mod detail;
 mod doubt;
 mod duties;
 #[cfg(test)]
 mod fixture;
 mod forecasts;
+mod inbox;
 mod journal;
 mod leases;
 pub(crate) mod metrics;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CheckId, Host, InstanceId, Millis, Port, ServiceName, Text};
+use crate::{CapabilityName, CheckId, Host, InstanceId, Millis, Port, ServiceName, Text};
 
 /// Most checks that one instance may have.
 pub const CHECKS_MAX: usize = 16;
@@ -59,6 +59,9 @@ pub enum CheckKind {
 pub struct CheckSpec {
     /// Name within the instance, unique there.
     pub id: CheckId,
+    /// The capability that it stands for: when it fails, the instance does not offer that and goes on with the rest. `None` when it
+    /// stands for the whole instance.
+    pub capability: Option<CapabilityName>,
     /// How to ask.
     pub kind: CheckKind,
     /// Time between two probes, [`INTERVAL_MIN`] to [`INTERVAL_MAX`]. Unused by `Ttl` and `Alias`.

@@ -15,15 +15,6 @@ use crate::{Flap, Observation, ScoreStep, Status};
 /// For how long an observation holds that rests on no probe, but on heartbeats and aliases, which are looked at every second.
 const VALID_UNPROBED: Duration = Duration::from_secs(30);
 
-/// A check, and what it speaks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subject {
-    /// The check.
-    pub spec: CheckSpec,
-    /// The capability that it stands for; `None` when it stands for the whole instance.
-    pub capability: Option<CapabilityName>,
-}
-
 /// What is held of an instance at one observer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceState {
@@ -68,26 +59,26 @@ impl InstanceRecord {
     /// An instance that was not looked at yet. Checks by heartbeats are for the node that hears them, the others for who
     /// probes: see [`lease`](crate::lease). `expected` is the expected response time of its service, `startup_left` as in
     /// [`CheckRecord::new`]. Each check takes 64 random bits from `draw`. At most [`CHECKS_MAX`](rollcall_types::CHECKS_MAX)
-    /// subjects are kept.
-    pub fn new(
-        subjects: &[Subject],
+    /// are kept.
+    pub fn new<'c>(
+        checks: impl IntoIterator<Item = &'c CheckSpec>,
         has_lease: bool,
         expected: Option<Duration>,
         startup_left: Duration,
         now: MonoTime,
         mut draw: impl FnMut() -> u64,
     ) -> Self {
-        let entry = |subject: &Subject| Entry {
-            id: subject.spec.id.clone(),
-            capability: subject.capability.clone(),
-            record: CheckRecord::new(&subject.spec, startup_left, now, draw()),
+        let entry = |spec: &CheckSpec| Entry {
+            id: spec.id.clone(),
+            capability: spec.capability.clone(),
+            record: CheckRecord::new(spec, startup_left, now, draw()),
         };
         let (status, cause) = match startup_left {
             Duration::ZERO => (Status::Unknown, Cause::NotSeen),
             _ => (Status::Starting, Cause::Starting),
         };
         let mut record = Self {
-            checks: subjects.iter().take(rollcall_types::CHECKS_MAX).map(entry).collect(),
+            checks: checks.into_iter().take(rollcall_types::CHECKS_MAX).map(entry).collect(),
             lease: has_lease.then_some(Verdict { status, since: now, cause }),
             expected,
             load: None,
@@ -301,38 +292,38 @@ mod tests {
 
     use super::*;
 
-    fn subject(number: usize, interval: u64) -> Subject {
-        let spec = CheckSpec {
+    fn spec(number: usize, interval: u64) -> CheckSpec {
+        CheckSpec {
             id: format!("check-{number}").parse().unwrap(),
+            capability: None,
             kind: CheckKind::Tcp { host: "localhost".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
             interval: Millis::new(interval),
             timeout: Millis::new(100),
             failures_before_critical: 3,
             successes_before_passing: 2,
-        };
-        Subject { spec, capability: None }
+        }
     }
 
-    fn record(subjects: &[Subject]) -> InstanceRecord {
-        InstanceRecord::new(subjects, false, None, Duration::ZERO, MonoTime::default(), || 0)
+    fn record(checks: &[CheckSpec]) -> InstanceRecord {
+        InstanceRecord::new(checks, false, None, Duration::ZERO, MonoTime::default(), || 0)
     }
 
     #[test]
     fn an_instance_with_ten_thousand_checks_is_watched_by_as_many_as_there_may_be() {
-        let subjects: Vec<Subject> = (0..10_000).map(|number| subject(number, 1_000)).collect();
-        assert_eq!(record(&subjects).checks().count(), CHECKS_MAX);
+        let checks: Vec<CheckSpec> = (0..10_000).map(|number| spec(number, 1_000)).collect();
+        assert_eq!(record(&checks).checks().count(), CHECKS_MAX);
     }
 
     #[test]
     fn what_was_seen_holds_for_three_intervals_of_the_check_that_is_probed_most_often() {
-        let record = record(&[subject(1, 10_000), subject(2, 1_000)]);
+        let record = record(&[spec(1, 10_000), spec(2, 1_000)]);
         assert_eq!(record.valid_for(), Duration::from_secs(3));
         assert_eq!(self::record(&[]).valid_for(), VALID_UNPROBED);
     }
 
     #[test]
     fn an_outcome_of_a_check_that_is_not_there_changes_nothing() {
-        let mut record = record(&[subject(1, 1_000)]);
+        let mut record = record(&[spec(1, 1_000)]);
         let outcome = Outcome { answer: crate::check::Answer::Passed, latency: Duration::ZERO };
         assert_eq!(record.observe(&"other".parse().unwrap(), outcome, MonoTime::default(), 0), None);
         assert_eq!(record.state().status, Status::Unknown);

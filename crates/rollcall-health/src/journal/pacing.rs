@@ -6,8 +6,9 @@ use rollcall_types::MonoTime;
 
 /// Shortest gap between two entries.
 pub const ENTRY_GAP_MIN: Duration = Duration::from_millis(50);
-/// Longest gap, in a stream of transitions. What history tells is late by at most so much.
-pub const ENTRY_GAP_MAX: Duration = Duration::from_secs(1);
+/// Longest gap, in a stream of transitions. What history tells is late by at most so much; a failure of thousands, noticed over
+/// some 15 s, then makes a dozen entries.
+pub const ENTRY_GAP_MAX: Duration = Duration::from_secs(2);
 
 /// Invariant: `gap` is in [`ENTRY_GAP_MIN`]..=[`ENTRY_GAP_MAX`].
 #[derive(Debug, Clone, Copy)]
@@ -56,18 +57,18 @@ mod tests {
 
     #[test]
     fn gaps_double_in_a_stream() {
-        assert_eq!(stream(5_000), [1, 51, 151, 351, 751, 1_551, 2_551, 3_551, 4_551]);
+        assert_eq!(stream(5_000), [1, 51, 151, 351, 751, 1_551, 3_151]);
     }
 
     #[test]
-    fn fifteen_seconds_of_transitions_are_twenty_entries() {
-        assert!(stream(15_000).len() < 20, "and one for what is left");
+    fn fifteen_seconds_of_transitions_are_a_dozen_entries() {
+        assert!(stream(15_000).len() <= 12, "and one for what is left");
     }
 
     #[test]
     fn a_quiet_gap_ends_the_stream_and_a_full_entry_is_followed_soon() {
         let mut pacing = Pacing { ready_at: MonoTime::new(Duration::from_secs(1)), gap: ENTRY_GAP_MAX };
-        pacing.wrote(false, MonoTime::new(Duration::from_secs(2)));
+        pacing.wrote(false, pacing.ready_at().plus(ENTRY_GAP_MAX));
         assert_eq!(pacing.gap, ENTRY_GAP_MIN);
         pacing.wrote(true, pacing.ready_at());
         assert_eq!(pacing.gap, ENTRY_GAP_MIN);

@@ -15,7 +15,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rollcall_health::check::{Answer, Failure, InstanceRecord, Load, Outcome, Report, Subject, Transition};
+use rollcall_health::check::{Answer, Failure, InstanceRecord, Load, Outcome, Report, Transition};
 use rollcall_health::{Flap, RUN_TICK, Reading, RunClock};
 use rollcall_types::{CheckId, CheckKind, CheckSpec, Millis, MonoTime};
 
@@ -27,7 +27,7 @@ const MIDDLE: u64 = 1 << 63;
 struct Story {
     now: MonoTime,
     clock: RunClock,
-    subjects: Vec<Subject>,
+    checks: Vec<CheckSpec>,
     has_lease: bool,
     startup: Duration,
     expected: Option<Duration>,
@@ -41,7 +41,7 @@ pub(crate) fn tell(commands: &mut dyn Iterator<Item = &str>) -> String {
     let mut story = Story {
         now,
         clock: RunClock::new(now),
-        subjects: Vec::new(),
+        checks: Vec::new(),
         has_lease: false,
         startup: Duration::ZERO,
         expected: None,
@@ -60,7 +60,7 @@ impl Story {
         }
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["check", kind, ref options @ ..] => self.subjects.push(subject(kind, options)),
+            ["check", kind, ref options @ ..] => self.checks.push(check(kind, options)),
             ["lease"] => self.has_lease = true,
             ["startup", span] => self.startup = read_span(span),
             ["expected", span] => self.expected = Some(read_span(span)),
@@ -107,8 +107,8 @@ impl Story {
     }
 
     fn record(&mut self) -> &mut InstanceRecord {
-        let Self { record, subjects, has_lease, expected, startup, now, .. } = self;
-        record.get_or_insert_with(|| InstanceRecord::new(subjects, *has_lease, *expected, *startup, *now, || MIDDLE))
+        let Self { record, checks, has_lease, expected, startup, now, .. } = self;
+        record.get_or_insert_with(|| InstanceRecord::new(&*checks, *has_lease, *expected, *startup, *now, || MIDDLE))
     }
 
     fn read(&mut self) -> Reading {
@@ -204,17 +204,17 @@ fn id(text: &str) -> CheckId {
 }
 
 /// The check that a story names by its type.
-fn subject(kind: &str, options: &[&str]) -> Subject {
+fn check(kind: &str, options: &[&str]) -> CheckSpec {
     let address = ("localhost".try_into().unwrap(), 80_u64.try_into().unwrap());
     let mut spec = CheckSpec {
         id: id(kind),
+        capability: None,
         kind: CheckKind::Tcp { host: address.0, port: address.1 },
         interval: Millis::new(10_000),
         timeout: Millis::new(1_000),
         failures_before_critical: 3,
         successes_before_passing: 2,
     };
-    let mut capability = None;
     match kind {
         "alias" => spec.kind = CheckKind::Alias { service: "other".parse().unwrap(), instance: None },
         "http" => spec.kind = CheckKind::Http { url: "http://localhost/".parse().unwrap() },
@@ -226,12 +226,12 @@ fn subject(kind: &str, options: &[&str]) -> Subject {
             None => spec.interval = read_millis(option),
             Some(("failures", count)) => spec.failures_before_critical = count.parse().unwrap(),
             Some(("successes", count)) => spec.successes_before_passing = count.parse().unwrap(),
-            Some(("capability", name)) => capability = Some(name.parse().unwrap()),
+            Some(("capability", name)) => spec.capability = Some(name.parse().unwrap()),
             Some(("id", name)) => spec.id = id(name),
             Some(other) => panic!("no such option: {other:?}"),
         }
     }
-    Subject { spec, capability }
+    spec
 }
 
 fn read_millis(text: &str) -> Millis {

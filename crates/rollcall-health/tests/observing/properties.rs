@@ -27,6 +27,7 @@ fn at(millis: u64) -> MonoTime {
 fn spec(failures: u8, successes: u8) -> CheckSpec {
     CheckSpec {
         id: "tcp".parse().unwrap(),
+        capability: None,
         kind: CheckKind::Tcp { host: "localhost".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
         interval: Millis::new(10_000),
         timeout: Millis::new(2_000),

@@ -17,8 +17,8 @@ use rollcall_catalog::{
     Actor, Catalog, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId, StatusChange,
 };
 use rollcall_types::{
-    ActorName, ClusterId, InstanceId, InstanceSpec, KvKey, Metadata, NodeId, NodeName, Revision, ServiceName, Status,
-    StatusCause, Tags, UnixMillis, Weight,
+    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, ClusterId, Host, InstanceId, InstanceSpec, KvKey,
+    Metadata, Millis, NodeId, NodeName, Port, Revision, ServiceName, Status, StatusCause, Tags, UnixMillis, Weight,
 };
 
 use super::*;
@@ -96,6 +96,18 @@ fn record_statuses() -> Command {
     Command::RecordStatuses { transitions: [turned].into() }
 }
 
+fn check() -> CheckSpec {
+    CheckSpec {
+        id: CheckId::try_from("c").unwrap(),
+        capability: Some(CapabilityName::try_from("p").unwrap()),
+        kind: CheckKind::Tcp { host: Host::try_from("h").unwrap(), port: Port::try_from(80_u64).unwrap() },
+        interval: Millis::new(1_000),
+        timeout: Millis::new(100),
+        failures_before_critical: 3,
+        successes_before_passing: 2,
+    }
+}
+
 /// A catalogue with a record of every kind that depends on what is registered.
 fn catalog() -> Catalog {
     let registration = InstanceSpec {
@@ -107,7 +119,7 @@ fn catalog() -> Catalog {
         metadata: Metadata::new(),
         weight: Weight::default(),
         lease: None,
-        checks: Box::default(),
+        checks: [check()].into(),
         deregister_after: None,
     };
     let spec = Arc::new(registration);
@@ -326,8 +338,8 @@ fn another_version_kind_or_length_is_refused() {
         changed[at] = byte;
         decode::<LogId>(Kind::LogId, &changed)
     };
-    assert!(matches!(change(0, VERSION - 1), Err(CodecError::Version(1))));
-    assert!(matches!(change(0, VERSION + 1), Err(CodecError::Version(3))));
+    assert!(matches!(change(0, VERSION - 1), Err(CodecError::Version(2))));
+    assert!(matches!(change(0, VERSION + 1), Err(CodecError::Version(4))));
     assert!(matches!(change(1, Kind::Vote as u8), Err(CodecError::Kind { found: 2, expected: 1 })));
     let longer = [&bytes[..], &[0]].concat();
     assert!(matches!(decode::<LogId>(Kind::LogId, &longer), Err(CodecError::Trailing(1))));

@@ -15,7 +15,7 @@ use rollcall_health::agreement::Cause;
 use rollcall_health::forecast::{self as predicted, Quantity};
 use rollcall_health::journal::{Census, Protection};
 use rollcall_health::{Flap, Status, TimeToFailure};
-use rollcall_types::{Lifecycle, Millis, ServiceKey, UnixMillis};
+use rollcall_types::{CapabilityName, Lifecycle, Millis, ServiceKey, UnixMillis};
 
 use super::reaper::{self, Failures};
 use super::slots::is_watched;
@@ -59,6 +59,12 @@ impl Reading {
     /// Whether the instance can take traffic: it is healthy, and no operator took it out.
     pub(crate) fn takes_traffic(&self, instance: &Instance) -> bool {
         self.is_active(instance) && is_healthy(self.snapshot.of(&self.catalog, instance).status)
+    }
+
+    /// Whether the capability, which its service has, works on this instance, as far as checks of it say.
+    pub(crate) fn offers(&self, instance: &Instance, capability: &CapabilityName) -> bool {
+        let failed = self.snapshot.of(&self.catalog, instance).failed;
+        failed.capabilities(&instance.spec.checks).all(|failed| failed != capability)
     }
 
     /// Whether no operator took it out.
@@ -159,6 +165,7 @@ fn known(seen: InstanceHealth, slow_start: Option<Millis>, now: UnixMillis) -> K
             health::Trend::Degrading => Trend::Degrading,
         },
         forecast: forecast(&seen, now),
+        failed_checks: seen.failed.bits(),
         overlays,
         warm_up,
         observers: Some((seen.looking, seen.failing)),
@@ -237,6 +244,7 @@ mod tests {
             trend: health::Trend::Degrading,
             time_to_failure: TimeToFailure::Within2Min,
             told: None,
+            failed: health::capabilities::FailedChecks::default(),
             common_cause: None,
             flap: Flap::Calm,
             looking: 2,

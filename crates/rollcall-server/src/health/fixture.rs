@@ -11,7 +11,7 @@ use rollcall_types::{
 };
 
 use super::duties::{Duties, Members};
-use super::forecasts::Inbox;
+use super::inbox::Inbox;
 use super::slots::{Slots, slot_of, tenancy_of};
 use super::view::{Evidence, HealthSnapshot, Stale, View};
 
@@ -104,7 +104,7 @@ impl Fixture {
             stale,
             self.slots.tenants(),
             &self.duties,
-            Evidence { sightings: &sightings, inbox: &Inbox::default() },
+            Evidence { sightings: &sightings, forecasts: &Inbox::default(), capabilities: &Inbox::default() },
             at,
         );
         self.view.reader().load()
@@ -120,7 +120,7 @@ impl Fixture {
             stale,
             self.slots.tenants(),
             &self.duties,
-            Evidence { sightings: &sightings, inbox: &Inbox::default() },
+            Evidence { sightings: &sightings, forecasts: &Inbox::default(), capabilities: &Inbox::default() },
             at,
         );
         self.view.reader().load()
@@ -154,6 +154,7 @@ fn name(text: &str) -> NodeName {
 fn spec(deregister_after: Option<Millis>) -> InstanceSpec {
     let check = CheckSpec {
         id: "tcp".parse().unwrap(),
+        capability: None,
         kind: CheckKind::Tcp { host: "127.0.0.1".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
         interval: Millis::new(1_000),
         timeout: Millis::new(500),

@@ -15,12 +15,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rollcall_gossip::{Handle as Gossip, Update};
+use rollcall_gossip::Handle as Gossip;
 use rollcall_health::forecast::{Forecast, Forecasts, chunk_of_key, key};
 use rollcall_health::{ChunkId, HealthView, Slot, Status, Tenancy};
-use rollcall_types::{MonoTime, NodeName, UnixMillis};
+use rollcall_types::{MonoTime, UnixMillis};
 use tracing::debug;
 
+use super::inbox::{Inbox, Page};
 use super::metrics;
 
 /// Most chunks of whose instances this node tells the numbers: of 32,768 instances.
@@ -29,8 +30,6 @@ const CHUNKS_MAX: usize = 512;
 const BYTES_MAX: usize = 512 << 10;
 /// Least time between two values of one chunk.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
-/// What begins the keys.
-pub(super) const PREFIX: &str = "f/";
 
 /// What is expected of an instance, and when that was heard.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,7 +60,7 @@ struct Expected {
 
 /// What this node expects of the instances of one chunk.
 #[derive(Debug, Default)]
-struct Page {
+struct Draft {
     expected: BTreeMap<Slot, Expected>,
     /// What the others know of it.
     told: BTreeMap<Slot, Expected>,
@@ -69,7 +68,7 @@ struct Page {
     bytes: usize,
 }
 
-impl Page {
+impl Draft {
     fn is_news(&self, now: MonoTime) -> bool {
         let same = |slot: &Slot, here: &Expected| {
             let Some(told) = self.told.get(slot).filter(|told| told.tenancy == here.tenancy) else { return false };
@@ -90,7 +89,7 @@ impl Page {
 /// What this node tells the others.
 #[derive(Default)]
 pub(super) struct Outbox {
-    pages: BTreeMap<ChunkId, Page>,
+    pages: BTreeMap<ChunkId, Draft>,
 }
 
 impl Outbox {
@@ -168,77 +167,30 @@ impl Outbox {
     }
 }
 
-/// What one observer expects of the instances of one chunk.
-#[derive(Debug)]
-struct Heard {
-    version: (u64, u64),
-    forecasts: Forecasts,
-    at: UnixMillis,
+impl Page for Forecasts {
+    const PREFIX: &str = "f/";
+
+    fn chunk_of_key(key: &str) -> Option<ChunkId> {
+        chunk_of_key(key)
+    }
+
+    fn read(text: &str) -> Result<Self, &'static str> {
+        Self::decode(text).map_err(|error| error.reason())
+    }
+
+    fn refused(reason: &'static str) {
+        metrics::forecasts_refused(reason);
+    }
 }
 
-/// What all observers expect. Bounded by what gossip takes from each member.
-#[derive(Debug, Default)]
-pub(super) struct Inbox {
-    chunks: BTreeMap<ChunkId, BTreeMap<NodeName, Heard>>,
-}
-
-impl Inbox {
-    /// Takes in a change of a value; the chunk about which something else is said now.
-    pub(super) fn receive(&mut self, update: &Update, at: UnixMillis) -> Option<ChunkId> {
-        if !update.key.starts_with(PREFIX) {
-            return None;
-        }
-        let Some(chunk) = chunk_of_key(&update.key) else {
-            metrics::forecasts_refused("no_chunk");
-            return None;
-        };
-        let observers = self.chunks.entry(chunk).or_default();
-        let version = (update.generation, update.version);
-        let is_older = observers.get(&update.member).is_some_and(|known| known.version > version);
-        let forecasts = update.value.as_deref().and_then(|text| {
-            Forecasts::decode(text).inspect_err(|error| metrics::forecasts_refused(error.reason())).ok()
-        });
-        let has_changed = match forecasts {
-            _ if is_older => false,
-            Some(forecasts) => {
-                observers.insert(update.member.clone(), Heard { version, forecasts, at });
-                true
-            }
-            // Of what is unreadable, what was there before is dropped.
-            None => observers.remove(&update.member).is_some(),
-        };
-        if observers.is_empty() {
-            self.chunks.remove(&chunk);
-        }
-        has_changed.then_some(chunk)
-    }
-
-    /// Reads everything there is, and forgets what there was. Returns the chunks about which something was or is said.
-    pub(super) fn begin_anew(&mut self, gossip: &Gossip, at: UnixMillis) -> Vec<ChunkId> {
-        let mut chunks: Vec<_> = std::mem::take(&mut self.chunks).into_keys().collect();
-        for value in gossip.values(PREFIX) {
-            let update = Update {
-                member: value.member,
-                generation: value.generation,
-                key: value.key,
-                version: value.version,
-                value: Some(value.value),
-            };
-            chunks.extend(self.receive(&update, at));
-        }
-        chunks
-    }
-
-    /// What is expected of an instance: the worst that any observer says whose sighting of it counts.
-    pub(super) fn told(&self, slot: Slot, tenancy: Tenancy, sightings: &HealthView) -> Option<Told> {
-        let observers = self.chunks.get(&slot.chunk())?;
-        let fresh = sightings.sightings(slot, tenancy).filter(|it| it.observation.status != Status::Unknown);
-        let told = fresh.filter_map(|sighting| {
-            let heard = observers.get(sighting.observer)?;
-            Some(Told { forecast: *heard.forecasts.get(slot, tenancy)?, at: heard.at })
-        });
-        told.reduce(|one, other| if one.forecast.worse(other.forecast) == one.forecast { one } else { other })
-    }
+/// What is expected of an instance: the worst that any observer says whose sighting of it counts.
+pub(super) fn told(inbox: &Inbox<Forecasts>, slot: Slot, tenancy: Tenancy, sightings: &HealthView) -> Option<Told> {
+    let fresh = sightings.sightings(slot, tenancy).filter(|it| it.observation.status != Status::Unknown);
+    let told = fresh.filter_map(|sighting| {
+        let (forecasts, at) = inbox.of(slot.chunk(), sighting.observer)?;
+        Some(Told { forecast: *forecasts.get(slot, tenancy)?, at })
+    });
+    told.reduce(|one, other| if one.forecast.worse(other.forecast) == one.forecast { one } else { other })
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rollcall_catalog::Instance;
 use rollcall_gossip::{Digests, Handle as Gossip};
-use rollcall_health::check::{InstanceRecord, Load, Report, Signal, Subject};
+use rollcall_health::check::{InstanceRecord, Load, Report, Signal};
 use rollcall_health::lease::{Grant, HEARTBEATS_PER_TTL, LeaseTable};
 use rollcall_health::{Observation, Reading, RunClock, ScoreStep, Slot, Status};
 use rollcall_raft::planted::{Bug, is_planted};
@@ -184,9 +184,7 @@ impl Said {
 
 impl Record {
     fn new(spec: &Arc<InstanceSpec>, at: Reading) -> Self {
-        let subjects: Vec<Subject> =
-            ttl_checks(spec).map(|check| Subject { spec: check.clone(), capability: None }).collect();
-        let checks = InstanceRecord::new(&subjects, true, None, Duration::ZERO, at.now, rand::random::<u64>);
+        let checks = InstanceRecord::new(ttl_checks(spec), true, None, Duration::ZERO, at.now, rand::random::<u64>);
         Self { spec: spec.clone(), checks }
     }
 
@@ -246,6 +244,7 @@ mod tests {
     fn instance(checks: &[&str]) -> Instance {
         let check = |id: &&str| CheckSpec {
             id: id.parse().unwrap(),
+            capability: None,
             kind: CheckKind::Ttl { ttl: Millis::new(9_000) },
             interval: Millis::new(10_000),
             timeout: Millis::new(1_000),

@@ -19,6 +19,8 @@ const SERIES_BYTES: &str = "rollcall_forecast_series_bytes";
 const WITHOUT_ROOM: &str = "rollcall_forecast_without_room_total";
 const UNTOLD: &str = "rollcall_forecast_chunks_untold";
 const FORECASTS_REFUSED: &str = "rollcall_forecast_values_refused_total";
+const CAPABILITIES_REFUSED: &str = "rollcall_capability_values_refused_total";
+const CAPABILITIES_UNTOLD: &str = "rollcall_capability_chunks_untold";
 const PROTECTED: &str = "rollcall_journal_protected_services";
 
 /// Describes the metrics of health.
@@ -52,6 +54,16 @@ pub(crate) fn describe() {
         FORECASTS_REFUSED,
         Unit::Count,
         "Values of others in the place of predictions that are none, by reason"
+    );
+    describe_counter!(
+        CAPABILITIES_REFUSED,
+        Unit::Count,
+        "Values of others in the place of failed capabilities that are none, by reason"
+    );
+    describe_gauge!(
+        CAPABILITIES_UNTOLD,
+        Unit::Count,
+        "Chunks of instances with a failed capability of which this node does not tell, since they are too many"
     );
     describe_gauge!(
         UNTOLD,
@@ -108,6 +120,14 @@ pub(super) fn series((bytes, without_room): (usize, u64)) {
 
 pub(super) fn untold(chunks: usize) {
     gauge!(UNTOLD).set(chunks as f64);
+}
+
+pub(super) fn capabilities_untold(chunks: usize) {
+    gauge!(CAPABILITIES_UNTOLD).set(chunks as f64);
+}
+
+pub(super) fn capabilities_refused(reason: &'static str) {
+    counter!(CAPABILITIES_REFUSED, "reason" => reason).increment(1);
 }
 
 pub(super) fn forecasts_refused(reason: &'static str) {

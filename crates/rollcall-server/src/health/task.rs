@@ -11,8 +11,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rollcall_catalog::{Catalog, Instance};
 use rollcall_gossip::{Digests, Handle as Gossip, Update};
+use rollcall_health::capabilities::CapabilityFailures;
 use rollcall_health::check::{Answer, Failure, Load, Outcome, worst_of};
-use rollcall_health::forecast::{Change, Options, Outlook};
+use rollcall_health::forecast::{Change, Forecasts, Options, Outlook};
 use rollcall_health::{CHUNK_SLOTS, ChunkId, HealthView, RUN_TICK, Reading, RunClock, Slot, Status};
 use rollcall_raft::Consensus;
 use rollcall_types::{CheckKind, CheckSpec, InstanceId, MonoTime, NodeName, ServiceKey, ServiceName};
@@ -23,10 +24,12 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use super::capabilities;
 use super::detail::{Detail, Question};
 use super::doubt::Doubt;
 use super::duties::{Duties, Duty, Members};
-use super::forecasts::{Inbox, Outbox};
+use super::forecasts::{self, told};
+use super::inbox::Inbox;
 use super::leases::Leases;
 use super::metrics;
 use super::prober::Probe;
@@ -79,8 +82,11 @@ pub(super) struct Task<P> {
     /// Who vouched for leases when it was last looked at.
     vouchers: Arc<HealthView>,
     /// The numbers behind what this node expects, and behind what all do.
-    outbox: Outbox,
-    inbox: Inbox,
+    outbox: forecasts::Outbox,
+    inbox: Inbox<Forecasts>,
+    /// Which capabilities this node sees failing, and which all do.
+    failing: capabilities::Outbox,
+    capabilities: Inbox<CapabilityFailures>,
     stale: Stale,
     probes: JoinSet<Ended>,
     looked_at: MonoTime,
@@ -99,8 +105,10 @@ impl<P: Probe> Task<P> {
             view: View::new(),
             sightings: Arc::default(),
             vouchers: Arc::default(),
-            outbox: Outbox::default(),
+            outbox: forecasts::Outbox::default(),
             inbox: Inbox::default(),
+            failing: capabilities::Outbox::default(),
+            capabilities: Inbox::default(),
             stale: Stale::default(),
             probes: JoinSet::new(),
             looked_at: now,
@@ -125,7 +133,7 @@ impl<P: Probe> Task<P> {
         let mut vouchers = self.gossip.leases().changes();
         let mut members = self.gossip.events();
         let mut values = self.gossip.updates();
-        self.hear_forecasts_anew();
+        self.hear_anew();
         let mut tick = interval(RUN_TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut catalog_at = Instant::now();
@@ -151,10 +159,10 @@ impl<P: Probe> Task<P> {
                 _ = sightings.changed() => self.follow_sightings(),
                 // Others said whose heartbeats they hear.
                 _ = vouchers.changed() => self.follow_vouchers(),
-                // Others said what they expect, among much else.
+                // Others said what they expect and which capabilities fail, among much else.
                 update = values.recv() => match update {
-                    Ok(update) => self.hear_forecasts(update, &mut values),
-                    Err(broadcast::error::RecvError::Lagged(_)) => self.hear_forecasts_anew(),
+                    Ok(update) => self.hear(update, &mut values),
+                    Err(broadcast::error::RecvError::Lagged(_)) => self.hear_anew(),
                     Err(broadcast::error::RecvError::Closed) => return,
                 },
                 // A probe ended.
@@ -177,6 +185,7 @@ impl<P: Probe> Task<P> {
         let at = self.clock.tick(self.gossip.now());
         self.leases.tick();
         self.outbox.publish(&self.gossip);
+        self.failing.publish(&self.gossip);
         if at.now.since(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = at.now;
             self.follow_members();
@@ -298,7 +307,7 @@ impl<P: Probe> Task<P> {
             let Some(instance) = self.slots.tenant(slot).filter(|instance| is_watched(instance)) else { continue };
             let place = (slot, tenancy_of(instance));
             let doubt = Doubt::of(&self.me, self.duties.watch(chunk), place, before, &self.sightings);
-            let predicted = self.inbox.told(slot, place.1, &self.sightings);
+            let predicted = told(&self.inbox, slot, place.1, &self.sightings);
             self.schedule.hasten(slot, predicted.is_some_and(|it| it.forecast.outlook() == Outlook::FailurePredicted));
             if doubt.is_news() || duty == Duty::Confirm {
                 let registered = self.registered(slot, instance);
@@ -308,7 +317,7 @@ impl<P: Probe> Task<P> {
     }
 
     /// Takes in a change of a value, and all that wait behind it.
-    fn hear_forecasts(&mut self, update: Update, updates: &mut broadcast::Receiver<Update>) {
+    fn hear(&mut self, update: Update, updates: &mut broadcast::Receiver<Update>) {
         let (wall, mut next) = (wall_clock(), Ok(update));
         loop {
             match next {
@@ -316,8 +325,11 @@ impl<P: Probe> Task<P> {
                     if let Some(chunk) = self.inbox.receive(&update, wall) {
                         self.expect_anew(chunk);
                     }
+                    if let Some(chunk) = self.capabilities.receive(&update, wall) {
+                        self.stale.chunk(chunk);
+                    }
                 }
-                Err(TryRecvError::Lagged(_)) => self.hear_forecasts_anew(),
+                Err(TryRecvError::Lagged(_)) => self.hear_anew(),
                 // The receiver is told so when it waits again.
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
@@ -325,7 +337,10 @@ impl<P: Probe> Task<P> {
         }
     }
 
-    fn hear_forecasts_anew(&mut self) {
+    fn hear_anew(&mut self) {
+        for chunk in self.capabilities.begin_anew(&self.gossip, wall_clock()) {
+            self.stale.chunk(chunk);
+        }
         for chunk in self.inbox.begin_anew(&self.gossip, wall_clock()) {
             self.expect_anew(chunk);
         }
@@ -394,8 +409,10 @@ impl<P: Probe> Task<P> {
 
     /// Says to the others what this node sees.
     fn say(&mut self, report: Report) {
-        let Report { slot, tenancy, observation, forecast, news, valid_for } = report;
-        self.outbox.say(slot, tenancy, forecast, (self.gossip.now(), valid_for));
+        let Report { slot, tenancy, observation, forecast, failed, news, valid_for } = report;
+        let now = self.gossip.now();
+        self.outbox.say(slot, tenancy, forecast, (now, valid_for));
+        self.failing.say(slot, tenancy, failed, (now, valid_for));
         if let Some(instance) = news.and(self.slots.tenant(slot)) {
             news.iter().for_each(|news| tell(instance, news));
         }
@@ -410,7 +427,8 @@ impl<P: Probe> Task<P> {
     fn refresh(&mut self) {
         if !self.stale.is_empty() {
             let stale = std::mem::take(&mut self.stale);
-            let evidence = Evidence { sightings: &self.sightings, inbox: &self.inbox };
+            let evidence =
+                Evidence { sightings: &self.sightings, forecasts: &self.inbox, capabilities: &self.capabilities };
             self.view.refresh(stale, self.slots.tenants(), &self.duties, evidence, wall_clock());
         }
     }

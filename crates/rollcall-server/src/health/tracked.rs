@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_catalog::Instance;
-use rollcall_health::check::{
-    Answer, Cause, Failure, InstanceRecord, Load, Outcome, STARTUP_MAX, Subject, VALID_INTERVALS,
-};
+use rollcall_health::capabilities::FailedChecks;
+use rollcall_health::check::{Answer, Cause, Failure, InstanceRecord, Load, Outcome, STARTUP_MAX, VALID_INTERVALS};
 use rollcall_health::forecast::Forecast;
 use rollcall_health::lease::{LeaseState, LeaseWatch};
 use rollcall_health::{HealthView, Observation, Reading, Slot, Status, Tenancy};
-use rollcall_types::{CheckId, CheckKind, MonoTime, UnixMillis};
+use rollcall_types::{CheckId, CheckKind, CheckSpec, MonoTime, UnixMillis};
 
 use super::doubt::Doubt;
 use super::duties::Duty;
@@ -78,6 +77,8 @@ pub(crate) struct Report {
     pub(crate) observation: Option<Observation>,
     /// What it expects of it, in numbers.
     pub(crate) forecast: Option<Forecast>,
+    /// The checks of capabilities that it sees failing.
+    pub(crate) failed: FailedChecks,
     /// What it expects has changed just now.
     pub(crate) news: Option<News>,
     /// For how long that holds.
@@ -123,11 +124,10 @@ impl Tracked {
         let startup_left = if may_be_starting { startup_left(&instance, moment.wall) } else { Duration::ZERO };
         let spec = &instance.spec;
         let probed = spec.checks.iter().filter(|check| !matches!(check.kind, CheckKind::Ttl { .. }));
-        let subjects: Vec<Subject> = probed.map(|spec| Subject { spec: spec.clone(), capability: None }).collect();
         // Whoever confirms is asked because others see it expired, and has no time of grace to give.
         let known = if duty == Duty::Confirm { Status::Critical } else { known };
         let lease = ttl_of(&instance).map(|ttl| LeaseWatch::new(ttl, known, moment.at));
-        let record = InstanceRecord::new(&subjects, lease.is_some(), expected, startup_left, now, draw);
+        let record = InstanceRecord::new(probed, lease.is_some(), expected, startup_left, now, draw);
         let rests_on_no_probe = record.due().is_none();
         Self {
             last: vec![None; record.checks().count()].into(),
@@ -301,6 +301,7 @@ impl Tracked {
             tenancy: tenancy_of(&self.instance),
             observation: is_seen.then(|| self.observation(now)),
             forecast: self.trends.forecast().filter(|_| is_seen),
+            failed: if is_seen { self.failed_checks() } else { FailedChecks::default() },
             news: None,
             valid_for: self.record.valid_for(),
         })
@@ -311,6 +312,14 @@ impl Tracked {
         Observation { trend, time_to_failure, ..self.record.observation(now) }
     }
 
+    fn failed_checks(&self) -> FailedChecks {
+        let is_critical = |spec: &CheckSpec| {
+            let mut records = self.record.checks();
+            records.any(|(id, _, check)| *id == spec.id && check.verdict().status == Status::Critical)
+        };
+        FailedChecks::of(&self.instance.spec.checks, is_critical)
+    }
+
     /// Takes back what was said of it.
     pub(crate) fn withdrawal(&self, slot: Slot) -> Report {
         Report {
@@ -318,6 +327,7 @@ impl Tracked {
             tenancy: tenancy_of(&self.instance),
             observation: None,
             forecast: None,
+            failed: FailedChecks::default(),
             news: None,
             valid_for: Duration::ZERO,
         }

@@ -19,13 +19,16 @@ use imbl::{OrdMap, Vector};
 use rollcall_catalog::{Catalog, Instance, Journaled};
 use rollcall_health::agreement::{Agreed, Cause, agree};
 use rollcall_health::assignment::Watch;
-use rollcall_health::forecast::{CommonCause, common_cause};
+use rollcall_health::capabilities::{CapabilityFailures, FailedChecks};
+use rollcall_health::forecast::{CommonCause, Forecasts, common_cause};
 use rollcall_health::{CHUNK_SLOTS, ChunkId, Flap, HealthView, ScoreStep, Slot, Status, Tenancy, TimeToFailure, Trend};
 use rollcall_types::{ServiceKey, UnixMillis};
 use tokio::sync::watch;
 
+use super::capabilities;
 use super::duties::Duties;
-use super::forecasts::{Inbox, Told};
+use super::forecasts::{Told, told};
+use super::inbox::Inbox;
 use super::slots::{Tenants, is_watched, slot_of, tenancy_of};
 
 /// Health as this node sees it, for readers. Cheap to clone.
@@ -48,6 +51,8 @@ pub(crate) struct HealthSnapshot {
     tenants: Tenants,
     /// Of instances of which something is expected, what.
     told: OrdMap<Slot, Told>,
+    /// Of instances that do not offer all of their capabilities, the checks that say so.
+    failed: OrdMap<Slot, FailedChecks>,
     /// Services most of whose instances degrade.
     common: OrdMap<ServiceKey, CommonCause>,
 }
@@ -69,6 +74,8 @@ pub(crate) struct InstanceHealth {
     pub(crate) time_to_failure: TimeToFailure,
     /// The numbers behind that.
     pub(crate) told: Option<Told>,
+    /// The checks of capabilities that fail.
+    pub(crate) failed: FailedChecks,
     /// Most of its service degrades, and so does it.
     pub(crate) common_cause: Option<CommonCause>,
     /// How often it has changed lately.
@@ -142,6 +149,7 @@ impl HealthSnapshot {
         };
         let score = score.map(ScoreStep::score);
         let told = entry.and_then(|_| self.told.get(&slot_of(instance)?)).copied();
+        let failed = entry.and_then(|_| self.failed.get(&slot_of(instance)?)).copied().unwrap_or_default();
         let degrades = told.is_some() || trend == Trend::Degrading;
         let is_common = degrades && !self.common.is_empty();
         let common_cause = is_common.then(|| self.common.get(&ServiceKey::from(&instance.service)).copied()).flatten();
@@ -153,6 +161,7 @@ impl HealthSnapshot {
             trend,
             time_to_failure,
             told,
+            failed,
             common_cause,
             flap,
             looking,
@@ -222,7 +231,9 @@ pub(crate) struct Evidence<'a> {
     /// What they see.
     pub(crate) sightings: &'a HealthView,
     /// What they expect.
-    pub(crate) inbox: &'a Inbox,
+    pub(crate) forecasts: &'a Inbox<Forecasts>,
+    /// Which capabilities they see failing.
+    pub(crate) capabilities: &'a Inbox<CapabilityFailures>,
 }
 
 /// The one writer of the snapshots.
@@ -254,7 +265,7 @@ impl View {
         stale: Stale,
         tenants: &Tenants,
         duties: &Duties,
-        Evidence { sightings, inbox }: Evidence<'_>,
+        Evidence { sightings, forecasts, capabilities }: Evidence<'_>,
         now: UnixMillis,
     ) -> bool {
         let mut has_changed = false;
@@ -271,8 +282,12 @@ impl View {
                     let before = known.filter(|known| known.tenancy == tenancy && known.agreed.status == agreed.status);
                     Entry { tenancy, agreed, since: before.map_or(now, |before| before.since) }
                 });
-                let told = known.and_then(|known| inbox.told(slot, known.tenancy, sightings));
+                let told = known.and_then(|known| told(forecasts, slot, known.tenancy, sightings));
+                let failed = known.map_or_else(FailedChecks::default, |known| {
+                    capabilities::failed(capabilities, duties.watch(chunk), (slot, known.tenancy), sightings)
+                });
                 has_changed |= self.expect(slot, told);
+                has_changed |= self.fail(slot, failed);
             }
             if before.is_none_or(|before| *before != after) {
                 self.put(chunk, Arc::new(after));
@@ -293,6 +308,19 @@ impl View {
             Some(told) => self.snapshot.told.insert(slot, told),
             None => self.snapshot.told.remove(&slot),
         };
+        true
+    }
+
+    /// Checks of capabilities of the instance of a slot fail. Returns whether they are others than before.
+    fn fail(&mut self, slot: Slot, failed: FailedChecks) -> bool {
+        if self.snapshot.failed.get(&slot).copied().unwrap_or_default() == failed {
+            return false;
+        }
+        if failed.is_empty() {
+            self.snapshot.failed.remove(&slot);
+        } else {
+            self.snapshot.failed.insert(slot, failed);
+        }
         true
     }
 

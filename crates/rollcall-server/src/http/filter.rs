@@ -9,7 +9,7 @@ use rollcall_types::{Label, Lifecycle, Tag};
 
 use super::extract::named;
 use super::failure::{Failure, Result};
-use crate::health::answer::{Reading, is_healthy, journal_of, journaled};
+use crate::health::answer::{is_healthy, journal_of, journaled};
 
 /// Which instances a list shows.
 pub(crate) struct Filter {
@@ -42,11 +42,11 @@ impl Filter {
     pub(crate) fn settled<'s>(
         mut self,
         services: impl IntoIterator<Item = &'s Arc<Service>>,
-        reading: &Reading,
+        takes_traffic: impl Fn(&Instance) -> bool,
     ) -> Self {
         if self.health == HealthFilter::HealthyOrAll {
             let mut instances = services.into_iter().flat_map(|service| service.instances.values());
-            let has_healthy = instances.any(|instance| self.is_meant(instance) && reading.takes_traffic(instance));
+            let has_healthy = instances.any(|instance| self.is_meant(instance) && takes_traffic(instance));
             self.health = if has_healthy { HealthFilter::Healthy } else { HealthFilter::Any };
         }
         self

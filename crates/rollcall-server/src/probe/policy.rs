@@ -294,6 +294,7 @@ mod tests {
     fn a_registration_learns_which_of_its_checks_lead_nowhere() {
         let check = |kind| CheckSpec {
             id: "c".parse().unwrap(),
+            capability: None,
             kind,
             interval: Millis::new(1_000),
             timeout: Millis::new(100),

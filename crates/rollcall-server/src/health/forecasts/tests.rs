@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use rollcall_gossip::Update;
 use rollcall_health::forecast::Watched;
 use rollcall_health::{Freshness, Observation, Observer, Publication, Publisher};
 use rollcall_types::Revision;
@@ -84,22 +85,22 @@ fn the_worst_that_counts_is_heard_and_an_older_value_is_not() {
     let [mild, bad] = [Watched::cpu(), Watched::latency(Duration::from_secs(1)).unwrap()].map(foreseen);
     let text = |forecast| Forecasts::of(slot(0).chunk(), [(slot(0), tenancy(), forecast)]).encode();
     let (sooner, later) = (text(bad.later(Duration::from_secs(1))), text(mild));
-    let mut inbox = Inbox::default();
+    let mut inbox = Inbox::<Forecasts>::default();
     let wall = UnixMillis::new(1_000);
     assert!(inbox.receive(&update("n1", 2, "f/0", Some(&later)), wall).is_some());
     assert!(inbox.receive(&update("n2", 2, "f/0", Some(&sooner)), wall).is_some());
-    let quantity = |inbox: &Inbox, second| {
-        inbox.told(slot(0), tenancy(), &sightings(second)).map(|told| told.forecast.quantity().as_str())
+    let quantity = |inbox: &Inbox<Forecasts>, second| {
+        told(inbox, slot(0), tenancy(), &sightings(second)).map(|told| told.forecast.quantity().as_str())
     };
     assert_eq!(quantity(&inbox, Freshness::Fresh), Some("latency"));
     assert_eq!(quantity(&inbox, Freshness::Stale), Some("cpu"), "the dead foretell nothing");
-    assert_eq!(inbox.told(slot(0), Tenancy::began_at(Revision::new(10)), &sightings(Freshness::Fresh)), None);
+    assert_eq!(told(&inbox, slot(0), Tenancy::began_at(Revision::new(10)), &sightings(Freshness::Fresh)), None);
 
     assert_eq!(inbox.receive(&update("n2", 1, "f/0", None), wall), None, "older");
     assert!(inbox.receive(&update("n2", 3, "f/0", Some("garbage!")), wall).is_some());
     assert_eq!(quantity(&inbox, Freshness::Fresh), Some("cpu"));
     assert!(inbox.receive(&update("n1", 3, "f/0", None), wall).is_some());
-    assert!(inbox.chunks.is_empty());
+    assert_eq!(quantity(&inbox, Freshness::Fresh), None);
     for foreign in ["h/0", "f/x", "f/00"] {
         assert_eq!(inbox.receive(&update("n1", 9, foreign, Some(&later)), wall), None);
     }

@@ -1,12 +1,15 @@
 //! What is worth writing, and what is not yet.
 //!
 //! What nobody sees for a moment is no news: a node that starts, or takes over from one that died, sees nothing at first. So
-//! `unknown` is written when it has stood for [`UNKNOWN_STANDS`]; everything else at once.
+//! `unknown` is written when it has stood for [`UNKNOWN_STANDS`]. What observers do not agree on is mostly on its way to what they
+//! will: a warning because of that is written when it has stood for [`DISAGREEMENT_STANDS`]; when thousands fail at once, it would
+//! double what is written. Everything else is written at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rollcall_catalog::{Catalog, StatusChange};
+use rollcall_health::agreement::Cause;
 use rollcall_health::journal::Journal;
 use rollcall_health::{Slot, Status};
 use rollcall_types::{Millis, MonoTime, UnixMillis};
@@ -19,10 +22,23 @@ use crate::health::view::{self, HealthSnapshot};
 /// at a check interval of 10 s.
 pub(super) const UNKNOWN_STANDS: Millis = Millis::new(15_000);
 
+/// How long observers must differ on an instance before that is written: the others look at once when one sees a failure, and
+/// have then to see as many.
+pub(super) const DISAGREEMENT_STANDS: Millis = Millis::new(5_000);
+
+/// How long a status must stand before it is written.
+const fn stands(status: Status, cause: Cause) -> Millis {
+    match (status, cause) {
+        (Status::Unknown, _) => UNKNOWN_STANDS,
+        (Status::Warning, Cause::Unconfirmed | Cause::Path) => DISAGREEMENT_STANDS,
+        _ => Millis::new(0),
+    }
+}
+
 /// The leader's view of what the log lacks.
 ///
 /// Invariants:
-/// - `unsettled` holds the slots that are unknown for less than [`UNKNOWN_STANDS`]; the journal has of them what was before.
+/// - `unsettled` holds the slots whose status has not stood for long enough; the journal has of them what was before.
 /// - `critical` holds the slots that all observers agree to be critical.
 pub(super) struct Desk {
     journal: Journal,
@@ -115,18 +131,15 @@ impl Desk {
         self.critical.remove(&slot);
         let watched = self.seen.tenant(slot).is_some_and(|tenant| is_watched(tenant));
         let Some(entry) = entry.filter(|_| watched) else { return self.journal.forget(slot) };
-        let stands = now.get().saturating_sub(entry.since.get());
-        match entry.agreed.status {
-            Status::Unknown if stands < UNKNOWN_STANDS.get() => {
-                self.unsettled.insert(slot);
-                return;
-            }
-            Status::Critical => {
-                self.critical.insert(slot);
-            }
-            _ => {}
+        let (status, cause) = (entry.agreed.status, entry.agreed.cause);
+        if now.get().saturating_sub(entry.since.get()) < stands(status, cause).get() {
+            self.unsettled.insert(slot);
+            return;
         }
-        self.journal.note(slot, entry.tenancy, entry.agreed.status, entry.agreed.cause);
+        if status == Status::Critical {
+            self.critical.insert(slot);
+        }
+        self.journal.note(slot, entry.tenancy, status, cause);
     }
 }
 

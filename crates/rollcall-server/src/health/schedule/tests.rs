@@ -17,6 +17,7 @@ fn slot(number: u32) -> Slot {
 fn check() -> CheckSpec {
     CheckSpec {
         id: "tcp".parse().unwrap(),
+        capability: None,
         kind: CheckKind::Tcp { host: "localhost".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
         interval: Millis::new(INTERVAL),
         timeout: Millis::new(100),

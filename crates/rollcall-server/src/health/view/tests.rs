@@ -45,7 +45,7 @@ struct World {
     publisher: Publisher,
     version: u64,
     sightings: HealthView,
-    inbox: Inbox,
+    inbox: Inbox<Forecasts>,
     view: View,
 }
 
@@ -92,7 +92,7 @@ impl World {
     fn refresh(&mut self, chunks: &[u32], at: u64) -> bool {
         let mut stale = Stale::default();
         chunks.iter().for_each(|chunk| stale.chunk(ChunkId::new(*chunk).unwrap()));
-        let evidence = Evidence { sightings: &self.sightings, inbox: &self.inbox };
+        let evidence = Evidence { sightings: &self.sightings, forecasts: &self.inbox, capabilities: &Inbox::default() };
         self.view.refresh(stale, self.slots.tenants(), &self.duties, evidence, UnixMillis::new(at))
     }
 

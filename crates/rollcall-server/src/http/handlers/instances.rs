@@ -173,8 +173,15 @@ pub(crate) async fn list(
     let reading = Reading::of(&app, &view.catalog);
     let entry = view.catalog.service(&service).ok_or_else(|| view.lacks(Refusal::ServiceNotFound))?;
     let limit = page_size(query.limit)?;
-    let filter = filter.settled([entry], &reading);
-    let page = page_of(entry, &filter, &reading, cursor.as_ref().map(|cursor| cursor.after.as_str()), limit);
+    let takes_traffic = |instance: &Instance| reading.takes_traffic(instance);
+    let filter = filter.settled([entry], takes_traffic);
+    let page = page_of(
+        entry,
+        |it| filter.keeps(it, takes_traffic),
+        &reading,
+        cursor.as_ref().map(|cursor| cursor.after.as_str()),
+        limit,
+    );
     answer_page(&app, &view, Some(entry.modified), page)
 }
 
@@ -205,7 +212,8 @@ pub(crate) async fn list_by_capability(
     // Positions are "service\ninstance": neither may hold a control character.
     let after = cursor.as_ref().and_then(|cursor| cursor.after.split_once('\n'));
     let reading = Reading::of(&app, &view.catalog);
-    let filter = filter.settled(view.catalog.offering(&capability), &reading);
+    let serves = |instance: &Instance| reading.takes_traffic(instance) && reading.offers(instance, &capability);
+    let filter = filter.settled(view.catalog.offering(&capability), serves);
     let mut items: Vec<InstanceRef<'_>> = Vec::new();
     let mut next = None;
     for service in view.catalog.offering(&capability) {
@@ -216,7 +224,7 @@ pub(crate) async fn list_by_capability(
             _ => None,
         };
         // One more than fits, to learn whether there is a next page.
-        let part = page_of(service, &filter, &reading, within, limit + 1 - items.len());
+        let part = page_of(service, |it| filter.keeps(it, serves), &reading, within, limit + 1 - items.len());
         items.extend(part.items);
         if items.len() > limit {
             items.truncate(limit);
@@ -232,10 +240,10 @@ struct Page<'v> {
     next: Option<String>,
 }
 
-/// At most `limit` instances of `service` after `after` that pass `filter`.
+/// At most `limit` instances of `service` after `after` that it `keeps`.
 fn page_of<'v>(
     service: &'v Service,
-    filter: &Filter,
+    keeps: impl Fn(&Instance) -> bool,
     reading: &Reading,
     after: Option<&str>,
     limit: usize,
@@ -244,7 +252,7 @@ fn page_of<'v>(
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut page = Page { items: Vec::with_capacity(limit.min(service.instances.len())), next: None };
     for (id, instance) in service.instances.range::<_, str>((from, Bound::Unbounded)) {
-        if !filter.keeps(instance, |instance| reading.takes_traffic(instance)) {
+        if !keeps(instance) {
             continue;
         }
         if page.items.len() == limit {

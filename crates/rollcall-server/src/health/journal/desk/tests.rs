@@ -74,3 +74,17 @@ fn of_an_instance_that_is_gone_nothing_is_written() {
     assert_eq!(entry.iter().map(|change| change.id.clone()).collect::<Vec<_>>(), [id(1)]);
     assert_eq!(desk.critical().len(), 1);
 }
+
+#[test]
+fn that_observers_differ_is_no_news_until_it_stands() {
+    assert_eq!(stands(Status::Warning, Cause::Path), DISAGREEMENT_STANDS);
+    assert_eq!(stands(Status::Warning, Cause::Unconfirmed), DISAGREEMENT_STANDS);
+    for (status, cause) in [
+        (Status::Warning, Cause::Observed),
+        (Status::Critical, Cause::Confirmed),
+        (Status::Critical, Cause::OnlyObserver),
+        (Status::Passing, Cause::Observed),
+    ] {
+        assert_eq!(stands(status, cause), Millis::new(0), "what they agree on is written at once: {status:?}");
+    }
+}
