@@ -3,6 +3,8 @@
 //! It owns slots, duties, schedule and view, and nobody else touches them; what they amount to is read through
 //! [`HealthReader`]. All inputs are levels and not edges (a catalogue, a view), so that many changes at once cost one look.
 
+mod hearing;
+
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,14 +12,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rollcall_catalog::{Catalog, Instance};
-use rollcall_gossip::{Digests, Handle as Gossip, Update};
+use rollcall_gossip::{Digests, Handle as Gossip};
 use rollcall_health::capabilities::CapabilityFailures;
 use rollcall_health::check::{Answer, Failure, Load, Outcome, worst_of};
-use rollcall_health::forecast::{Change, Forecasts, Options, Outlook};
-use rollcall_health::{CHUNK_SLOTS, ChunkId, HealthView, RUN_TICK, Reading, RunClock, Slot, Status};
+use rollcall_health::forecast::{Change, Forecasts, Options};
+use rollcall_health::{CHUNK_SLOTS, HealthView, RUN_TICK, Reading, RunClock, Slot, Status};
 use rollcall_raft::Consensus;
 use rollcall_types::{CheckKind, CheckSpec, InstanceId, MonoTime, NodeName, ServiceKey, ServiceName};
-use tokio::sync::broadcast::error::TryRecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -26,9 +27,8 @@ use tracing::{error, info};
 
 use super::capabilities;
 use super::detail::{Detail, Question};
-use super::doubt::Doubt;
 use super::duties::{Duties, Duty, Members};
-use super::forecasts::{self, told};
+use super::forecasts;
 use super::inbox::Inbox;
 use super::leases::Leases;
 use super::metrics;
@@ -284,83 +284,6 @@ impl<P: Probe> Task<P> {
             self.stale.chunk(chunk);
             chunk.slots().for_each(|slot| self.take_up(slot, moment));
             self.doubt(chunk, &HealthView::new(), moment);
-        }
-    }
-
-    /// Takes in what all observers see now.
-    fn follow_sightings(&mut self) {
-        let moment = self.moment();
-        let before = std::mem::replace(&mut self.sightings, self.digests.view());
-        for chunk in self.sightings.changed_since(&before) {
-            self.stale.chunk(chunk);
-            self.doubt(chunk, &before, moment);
-        }
-    }
-
-    /// Looks again at what other lookers doubt, or see recovering, of what this node looks at.
-    fn doubt(&mut self, chunk: ChunkId, before: &HealthView, moment: Moment) {
-        let duty = self.duties.duty(chunk);
-        if duty == Duty::Idle {
-            return;
-        }
-        for slot in chunk.slots() {
-            let Some(instance) = self.slots.tenant(slot).filter(|instance| is_watched(instance)) else { continue };
-            let place = (slot, tenancy_of(instance));
-            let doubt = Doubt::of(&self.me, self.duties.watch(chunk), place, before, &self.sightings);
-            let predicted = told(&self.inbox, slot, place.1, &self.sightings);
-            self.schedule.hasten(slot, predicted.is_some_and(|it| it.forecast.outlook() == Outlook::FailurePredicted));
-            if doubt.is_news() || duty == Duty::Confirm {
-                let registered = self.registered(slot, instance);
-                self.schedule.doubt(slot, &registered, duty, doubt, moment);
-            }
-        }
-    }
-
-    /// Takes in a change of a value, and all that wait behind it.
-    fn hear(&mut self, update: Update, updates: &mut broadcast::Receiver<Update>) {
-        let (wall, mut next) = (wall_clock(), Ok(update));
-        loop {
-            match next {
-                Ok(update) => {
-                    if let Some(chunk) = self.inbox.receive(&update, wall) {
-                        self.expect_anew(chunk);
-                    }
-                    if let Some(chunk) = self.capabilities.receive(&update, wall) {
-                        self.stale.chunk(chunk);
-                    }
-                }
-                Err(TryRecvError::Lagged(_)) => self.hear_anew(),
-                // The receiver is told so when it waits again.
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
-            }
-            next = updates.try_recv();
-        }
-    }
-
-    fn hear_anew(&mut self) {
-        for chunk in self.capabilities.begin_anew(&self.gossip, wall_clock()) {
-            self.stale.chunk(chunk);
-        }
-        for chunk in self.inbox.begin_anew(&self.gossip, wall_clock()) {
-            self.expect_anew(chunk);
-        }
-    }
-
-    /// Something else is expected of the instances of a chunk.
-    fn expect_anew(&mut self, chunk: ChunkId) {
-        self.stale.chunk(chunk);
-        let sightings = self.sightings.clone();
-        let moment = self.moment();
-        self.doubt(chunk, &sightings, moment);
-    }
-
-    /// Takes in whose heartbeats are heard where.
-    fn follow_vouchers(&mut self) {
-        let at = self.moment().at;
-        let before = std::mem::replace(&mut self.vouchers, self.gossip.leases().view());
-        for chunk in self.vouchers.changed_since(&before) {
-            let reports = self.schedule.look_at_leases(chunk, &self.vouchers, at);
-            reports.into_iter().for_each(|report| self.say(report));
         }
     }
 
