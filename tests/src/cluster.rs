@@ -125,6 +125,7 @@ impl Cluster {
             http: free_port(),
             peer: free_port(),
             gossip: free_port(),
+            dns: free_port(),
             data_dir: self.path().join(name),
             secret_file: self.secret_file(),
             join: self.nodes.iter().map(|node| node.options().peer).collect(),

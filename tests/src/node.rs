@@ -25,6 +25,8 @@ pub struct NodeOptions {
     pub peer: u16,
     /// Port of gossip.
     pub gossip: u16,
+    /// Port of DNS.
+    pub dns: u16,
     /// Its data folder.
     pub data_dir: PathBuf,
     /// File with the secret of the cluster.
@@ -84,13 +86,14 @@ impl Node {
 
     /// The arguments after `rollcall node`.
     pub fn arguments(&self) -> Vec<String> {
-        let NodeOptions { name, http, peer, gossip, data_dir, secret_file, join, bootstrap_expect, arguments } =
+        let NodeOptions { name, http, peer, gossip, dns, data_dir, secret_file, join, bootstrap_expect, arguments } =
             &self.options;
         let mut all = vec![
             format!("--name={name}"),
             format!("--http=127.0.0.1:{http}"),
             format!("--peer=127.0.0.1:{peer}"),
             format!("--gossip=127.0.0.1:{gossip}"),
+            format!("--dns=127.0.0.1:{dns}"),
             format!("--data-dir={}", data_dir.display()),
             format!("--secret-file={}", secret_file.display()),
         ];

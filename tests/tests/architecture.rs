@@ -55,6 +55,7 @@ const NAMED_ONCE: &[(&str, &str)] = &[
     ("jsonschema", "rollcall-server"),
     ("ratatui", "rollcall-tui"),
     ("crossterm", "rollcall-tui"),
+    ("hickory-proto", "rollcall-server"),
 ];
 
 /// The platform that this runs on, as rustc calls it.

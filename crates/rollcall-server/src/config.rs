@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use rollcall_types::{Label, NodeName};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+pub use self::dns::DnsConfig;
 pub use self::duration::parse_duration;
 pub use self::forecast::ForecastConfig;
 pub use self::probe::ProbeConfig;
 
+mod dns;
 mod duration;
 mod forecast;
 mod probe;
@@ -134,6 +136,8 @@ pub struct NodeConfig {
     pub http_connections_per_address_max: usize,
     /// Most watch streams at once. Default 12000.
     pub watches_max: usize,
+    /// Names that programs resolve.
+    pub dns: DnsConfig,
     /// How this node probes instances.
     pub probe: ProbeConfig,
     /// How this node predicts failures.
@@ -166,6 +170,7 @@ impl Default for NodeConfig {
             http_connections_max: 20_000,
             http_connections_per_address_max: 12_000,
             watches_max: 12_000,
+            dns: DnsConfig::default(),
             probe: ProbeConfig::default(),
             forecast: ForecastConfig::default(),
             fault_injection: false,
@@ -295,9 +300,13 @@ impl NodeConfig {
             }
         }
         self.check_secret(&mut problems);
+        self.dns.check(&mut problems);
         self.probe.check(&mut problems);
         self.forecast.check(&mut problems);
+        let dns = self.dns.listen.unwrap_or(self.http);
         for (one, first, other, second) in [
+            ("dns.listen", dns, "peer", self.peer),
+            ("dns.listen", dns, "gossip", self.gossip),
             ("http", self.http, "peer", self.peer),
             ("http", self.http, "gossip", self.gossip),
             ("peer", self.peer, "gossip", self.gossip),
@@ -407,15 +416,20 @@ fn line_of(text: &str, error: &toml::de::Error) -> String {
 }
 
 fn value_of_variable(key: &str, text: &str) -> toml::Value {
-    if matches!(key, "join" | "probe.allowed-networks" | "probe.denied-networks") {
+    if matches!(key, "join" | "dns.domains" | "probe.allowed-networks" | "probe.denied-networks") {
         let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
         return addresses.map(|address| toml::Value::from(address.to_owned())).collect::<Vec<_>>().into();
     }
     match key {
+        "dns.service-ttl" => {
+            let pairs = text.split(',').map(|pair| pair.trim().split_once('=').unwrap_or((pair.trim(), "")));
+            pairs.map(|(service, ttl)| (service.to_owned(), ttl.into())).collect::<toml::Table>().into()
+        }
         "bootstrap-expect"
         | "http-connections-max"
         | "http-connections-per-address-max"
         | "watches-max"
+        | "dns.answers-per-network"
         | "probe.per-second"
         | "probe.in-flight-max"
         | "probe.in-flight-per-host-max"

@@ -6,6 +6,8 @@
 mod app;
 mod clock;
 mod config;
+mod connections;
+mod dns;
 mod gossip;
 mod health;
 mod http;
@@ -20,7 +22,7 @@ mod selection;
 mod telemetry;
 mod watch;
 
-pub use config::{ConfigError, ENV_PREFIX, ForecastConfig, NodeConfig, ProbeConfig, Secret, parse_duration};
+pub use config::{ConfigError, DnsConfig, ENV_PREFIX, ForecastConfig, NodeConfig, ProbeConfig, Secret, parse_duration};
 pub use node::{Error, run};
 pub use probe::Network;
 

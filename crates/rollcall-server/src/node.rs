@@ -20,12 +20,14 @@ use tracing::{error, info, warn};
 
 use crate::app::App;
 use crate::config::{ConfigError, NodeConfig};
+use crate::connections::Limits;
+use crate::dns;
 use crate::gossip;
 use crate::health::Health;
 use crate::health::summary::Summaries;
 use crate::http::Router;
 use crate::http::body::BodyMemory;
-use crate::http::listener::{Limits, serve};
+use crate::http::listener::serve;
 use crate::pinned::Pinned;
 use crate::probe::{self, Prober};
 use crate::reports::Reports;
@@ -107,6 +109,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let prober = Prober::new(probe::Options::of(&config)?);
     let listener = bind("http", config.http).await?;
     let peers = bind("peer", config.peer).await?;
+    let names = match config.dns.listen {
+        Some(address) => Some(bound("dns.listen", address, dns::Sockets::bind(address).await)?),
+        None => None,
+    };
     let gossip_parts = gossip::prepare(&config).await?;
     info!(node.id = %name, "node {name} serves HTTP on {}", config.http);
 
@@ -160,6 +166,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let key = config.secret.as_ref().map_or(LOOPBACK_SECRET, |secret| secret.as_bytes());
     let (reports, reports_task) = Reports::start(consensus.clone(), gossip.clone(), key, stop.clone());
     let selector = Selector::new(health.reader().clone(), gossip.clone(), Arc::new(reports.reader().clone()));
+    if let Some(names) = names {
+        let live = dns::Live::new(consensus.clone(), health.reader().clone(), selector.clone());
+        followers.spawn(names.serve(config.dns.clone(), name.clone(), live, stop.clone()));
+    }
 
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
@@ -281,7 +291,11 @@ fn affordable(connections_max: usize, descriptors: Option<u64>) -> usize {
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Bind { key, address, source })
+    bound(key, address, TcpListener::bind(address).await)
+}
+
+fn bound<T>(key: &'static str, address: SocketAddr, bound: io::Result<T>) -> Result<T, Error> {
+    bound.map_err(|source| Error::Bind { key, address, source })
 }
 
 /// What the consensus is told, of what the node was told.

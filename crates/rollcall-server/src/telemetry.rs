@@ -72,6 +72,7 @@ fn describe() {
     crate::health::metrics::describe();
     crate::selection::describe_metrics();
     crate::probe::describe_metrics();
+    crate::dns::metrics::describe();
     sampled::describe();
     crate::reports::describe_metrics();
 }

@@ -104,6 +104,9 @@ struct Settings {
     /// Where gossip listens, UDP and TCP; default: 127.0.0.1:7402
     #[arg(long, value_name = "IP:PORT")]
     gossip: Option<String>,
+    /// Where DNS listens, UDP and TCP; default: nowhere
+    #[arg(long, value_name = "IP:PORT")]
+    dns: Option<String>,
     /// Where clients reach the HTTP API, when that differs
     #[arg(long, value_name = "HOST:PORT")]
     advertise_http: Option<String>,
@@ -232,6 +235,7 @@ impl Settings {
         put(&mut flags, "http", self.http.clone());
         put(&mut flags, "peer", self.peer.clone());
         put(&mut flags, "gossip", self.gossip.clone());
+        put(&mut flags, "dns.listen", self.dns.clone());
         put(&mut flags, "advertise-gossip", self.advertise_gossip.clone());
         put(&mut flags, "region", self.region.clone());
         put(&mut flags, "gossip-key-file", self.gossip_key_file.clone().map(path_text));
@@ -276,6 +280,7 @@ mod tests {
             http: text(),
             peer: Some("127.0.0.1:9001".to_owned()),
             gossip: Some("127.0.0.1:9002".to_owned()),
+            dns: Some("127.0.0.1:9003".to_owned()),
             advertise_gossip: text(),
             region: Some("eu".to_owned()),
             advertise_http: text(),
@@ -289,6 +294,7 @@ mod tests {
         };
         let config = NodeConfig::load(None, std::iter::empty(), settings.flags()).unwrap();
         assert_eq!(config.http.port(), 9000);
+        assert_eq!(config.dns.listen.unwrap().port(), 9003);
         assert_eq!((config.forecast.bucket.as_millis(), config.forecast.window), (500, 20));
         assert!(config.observer && config.fault_injection);
     }

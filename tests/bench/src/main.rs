@@ -9,6 +9,7 @@
 
 mod client;
 mod cluster;
+mod dns;
 mod forecast;
 mod goals;
 mod gossip;
@@ -42,7 +43,7 @@ use crate::workload::{Plan, detection, failover, fill, propagation, reads, syncs
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Everything below but detection, forecast, gossip, rounds, health, select and top.
+    /// Everything below but detection, forecast, gossip, rounds, health, select, dns and top.
     All,
     /// Durable writes at 1, 64 and 256 clients.
     Writes,
@@ -77,11 +78,16 @@ enum Choice {
     BareHyper,
     /// A frame of the dashboard with 10,000 instances: no processes and no peers.
     Top,
+    /// DNS beside dnsmasq, NSD and a trivial responder.
+    Dns,
+    /// The trivial responder itself, as the workload dns starts it.
+    #[value(hide = true)]
+    DnsResponder,
 }
 
 /// Measures three-node clusters of Rollcall, etcd and ZooKeeper side by side.
 ///
-/// The peers come from Debian: `apt-get install etcd-server zookeeper serf`, and `strace` for the counts of syncs.
+/// The peers come from Debian: `apt-get install etcd-server zookeeper serf dnsmasq-base nsd dnsperf`, and `strace` for the counts of syncs.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "rollcall-bench")]
 struct Options {
@@ -154,6 +160,9 @@ struct Options {
     /// What it answers GET and POST with.
     #[arg(long, hide = true, value_delimiter = ',')]
     bare_bodies: Vec<PathBuf>,
+    /// Port of the trivial responder.
+    #[arg(long, hide = true, default_value_t = 0)]
+    responder_port: u16,
     #[arg(long, default_value = "etcd")]
     etcd_bin: PathBuf,
     #[arg(long, default_value = "serf")]
@@ -208,6 +217,7 @@ async fn run(options: Options) -> Result<()> {
     match options.workload {
         Choice::Detection => return detect(&options),
         Choice::Forecast => return predict(&options),
+        Choice::DnsResponder => return dns::respond(options.responder_port),
         Choice::BareHyper => {
             let address = options.bare_address.context("--bare-address must be given")?;
             return select::serve(address, &options.bare_bodies).await;
@@ -221,6 +231,7 @@ async fn run(options: Options) -> Result<()> {
         Choice::Gossip => run_gossip(&options).await?,
         Choice::Rounds => run_rounds(&options).await?,
         Choice::Health => run_health(&options).await?,
+        Choice::Dns => run_dns(&options).await?,
         Choice::Select => run_select(&options).await?,
         _ => run_clusters(&options).await?,
     };
@@ -360,6 +371,28 @@ async fn run_select(options: &Options) -> Result<(String, Result<()>)> {
         outcome = asked_to_stop() => outcome,
     };
     Ok((select::render(&figures, &remarks, &origin), outcome))
+}
+
+/// The report of the DNS workload, and whether it is complete.
+async fn run_dns(options: &Options) -> Result<(String, Result<()>)> {
+    ensure!(options.pairs > 0 && options.secs > 0, "--pairs, --secs must be above 0");
+    let plan = dns::Plan {
+        rollcall: rollcall_binary(options)?,
+        rounds: options.pairs,
+        length: Duration::from_secs(options.secs),
+        folder: options.folder.clone(),
+        patience: Duration::from_secs(options.patience),
+    };
+    let package = |name: &str| first_line(Path::new("dpkg-query"), &["--show", name]).replace('\t', " ");
+    let versions =
+        vec![first_line(&plan.rollcall, &["--version"]), package("dnsmasq-base"), package("nsd"), package("dnsperf")];
+    let origin = origin_of(options, versions, plan.shape());
+    let (mut rounds, mut remarks) = (Vec::new(), Vec::new());
+    let outcome = tokio::select! {
+        outcome = dns::run(&plan, &mut rounds, &mut remarks) => outcome,
+        outcome = asked_to_stop() => outcome,
+    };
+    Ok((dns::render(&rounds, &remarks, &origin), outcome))
 }
 
 /// Runs the chosen workloads. A run that fails does not keep the others from running.

@@ -68,7 +68,13 @@ async fn a_cluster_of_one_serves_alone_and_again_after_a_kill() {
 async fn a_second_process_on_the_same_data_is_refused() {
     let cluster = Cluster::start(1).await;
     let first = cluster.node(0);
-    let options = NodeOptions { http: free_port(), peer: free_port(), gossip: free_port(), ..first.options().clone() };
+    let options = NodeOptions {
+        http: free_port(),
+        peer: free_port(),
+        gossip: free_port(),
+        dns: free_port(),
+        ..first.options().clone()
+    };
     let second = run_to_end(options).await;
     assert!(matches!(second.code, Some(1 | 2)), "{second:?}");
     assert_says(&second, &["in use", "another process", "locked", "already running"]);

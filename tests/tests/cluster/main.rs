@@ -10,6 +10,7 @@ mod clients;
 mod compaction;
 mod dashboard;
 mod disk;
+mod dns;
 mod documents;
 mod failing_disk;
 mod failover;

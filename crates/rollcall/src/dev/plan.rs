@@ -12,6 +12,8 @@ use crate::terminal::shell_word;
 pub(crate) const NODES_MAX: u16 = 9;
 /// From the base port to the ports of the demo services.
 const DEMO_OFFSET: u16 = 100;
+/// From the base port to the ports of DNS: with the usual base the first is 8600, as with Consul.
+const DNS_OFFSET: u16 = 1_200;
 /// Time that one point of a trend covers. Trends of 60 points are then seen, and looked ahead, within a minute: so a demo service
 /// is predicted to fail soon after it begins to degrade. Not shorter, since it is probed once a second.
 const FORECAST_BUCKET: &str = "1s";
@@ -29,6 +31,8 @@ pub(crate) struct NodePlan {
     pub(crate) peer: SocketAddr,
     /// Where it gossips.
     pub(crate) gossip: SocketAddr,
+    /// Where it answers DNS.
+    pub(crate) dns: SocketAddr,
     /// Its data and its log file.
     pub(crate) folder: PathBuf,
     zone: &'static str,
@@ -65,10 +69,10 @@ impl Plan {
     pub(crate) fn new(folder: &Path, nodes: u16, base_port: u16) -> Result<Self, Failure> {
         let out_of_ports = || {
             Failure::usage(format!("--base-port {base_port} leaves no room for the nodes and the demo services"))
-                .hint("choose a base port of at most 65000")
+                .hint("choose a base port of at most 64000")
         };
-        // The last port that may be used: the demo services have a hundred.
-        base_port.checked_add(2 * DEMO_OFFSET).ok_or_else(out_of_ports)?;
+        // Ports of DNS are the last that may be used.
+        base_port.checked_add(DNS_OFFSET + DEMO_OFFSET).ok_or_else(out_of_ports)?;
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let nodes = (0..nodes)
             .map(|index| NodePlan {
@@ -76,6 +80,7 @@ impl Plan {
                 http: loopback(base_port + 10 * index),
                 peer: loopback(base_port + 10 * index + 1),
                 gossip: loopback(base_port + 10 * index + 2),
+                dns: loopback(base_port + DNS_OFFSET + 10 * index),
                 folder: folder.join(format!("node-{}", index + 1)),
                 zone: ZONES[usize::from(index) % ZONES.len()],
             })
@@ -108,6 +113,7 @@ impl Plan {
         put("--http", node.http.to_string().into());
         put("--peer", node.peer.to_string().into());
         put("--gossip", node.gossip.to_string().into());
+        put("--dns", node.dns.to_string().into());
         put("--zone", node.zone.into());
         put("--secret-file", self.secret_file().into());
         put("--gossip-key-file", self.gossip_key_file().into());
@@ -128,6 +134,7 @@ impl Plan {
             check_port(node.http, &format!("the HTTP API of {}", node.name))?;
             check_port(node.peer, &format!("the peer port of {}", node.name))?;
             check_port(node.gossip, &format!("gossip of {}", node.name))?;
+            check_port(node.dns, &format!("DNS of {}", node.name))?;
         }
         for (id, port) in demo_ports {
             check_port(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), &format!("the demo service {id}"))?;
@@ -176,7 +183,7 @@ mod tests {
         assert_eq!(
             shell_line(Path::new("/usr/bin/rollcall"), &plan.node_arguments(&plan.nodes[1])),
             "/usr/bin/rollcall node --name node-2 --data-dir 'my dev/node-2' --http 127.0.0.1:7410 \
-             --peer 127.0.0.1:7411 --gossip 127.0.0.1:7412 --zone b --secret-file 'my dev/secret' \
+             --peer 127.0.0.1:7411 --gossip 127.0.0.1:7412 --dns 127.0.0.1:8610 --zone b --secret-file 'my dev/secret' \
              --gossip-key-file 'my dev/gossip-key' --forecast-bucket 1s --bootstrap-expect 2 --join 127.0.0.1:7401"
         );
     }

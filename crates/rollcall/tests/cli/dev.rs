@@ -113,8 +113,9 @@ fn send(pid: u32, signal: Signal) {
 /// A base port below the range of ephemeral ports, for which the ports of nodes and services are free.
 fn free_base_port() -> u16 {
     let first = u16::try_from(std::process::id() % 50).unwrap();
-    let is_free =
-        |base: &u16| (0..35).chain(100..135).all(|offset| TcpListener::bind(("127.0.0.1", base + offset)).is_ok());
+    let is_free = |base: &u16| {
+        (0..35).chain(100..135).chain(1200..1225).all(|offset| TcpListener::bind(("127.0.0.1", base + offset)).is_ok())
+    };
     (0..50).map(|step| 20_000 + (first + step) % 50 * 200).find(is_free).unwrap()
 }
 
