@@ -97,6 +97,7 @@ impl InstanceHealth {
             trend: Trend::Unknown,
             time_to_failure: TimeToFailure::NotPredicted,
             told: None,
+            failed: FailedChecks::default(),
             common_cause: None,
             flap: Flap::Calm,
             looking: 0,
@@ -175,6 +176,7 @@ impl HealthSnapshot {
         let chunk = |snapshot: &Self| snapshot.chunks.get(slot.chunk().get() as usize).map(Arc::as_ptr);
         (chunk(self) == chunk(older) || self.entry(slot) == older.entry(slot))
             && (self.told.ptr_eq(&older.told) || self.told.get(&slot) == older.told.get(&slot))
+            && (self.failed.ptr_eq(&older.failed) || self.failed.get(&slot) == older.failed.get(&slot))
     }
 
     /// Whether most of a service degrades for the same cause as in `older`.

@@ -12,7 +12,9 @@ use rollcall_catalog::{Catalog, Instance, Journaled, Service};
 use rollcall_gossip::MembershipView;
 use rollcall_health::Trend;
 use rollcall_routing::{Candidate, Forecast, Policy, RoundTrip, ServiceIndex, Tally};
-use rollcall_types::{Label, Lifecycle, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis};
+use rollcall_types::{
+    CapabilityName, Label, Lifecycle, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis,
+};
 
 use super::past::Past;
 use super::reported::{Feedback, Reported};
@@ -259,7 +261,7 @@ fn candidate(
         region: spec.region.clone(),
         version: spec.version.clone().or_else(|| definition?.version.clone()),
         tags: tags.cloned().collect(),
-        capabilities: definition.map_or_else(SortedSet::new, |definition| definition.capabilities.clone()),
+        capabilities: working(definition, instance, &health),
         weight: spec.weight,
         lifecycle: instance.lifecycle.clone(),
         status: health.status,
@@ -277,6 +279,20 @@ fn candidate(
         cost_micros: definition.and_then(|it| it.cost_micros),
         ..Candidate::new(key.clone(), instance.id.clone())
     }
+}
+
+/// The capabilities of a service that work on an instance: those without a check that fails.
+fn working(
+    definition: Option<&ServiceDefinition>,
+    instance: &Instance,
+    health: &InstanceHealth,
+) -> SortedSet<CapabilityName> {
+    let Some(definition) = definition else { return SortedSet::new() };
+    if health.failed.is_empty() {
+        return definition.capabilities.clone();
+    }
+    let is_down = |name: &&CapabilityName| health.failed.capabilities(&instance.spec.checks).any(|down| down == *name);
+    definition.capabilities.iter().filter(|name| !is_down(name)).cloned().collect()
 }
 
 /// What is expected of an instance, as selection counts it: nothing, when most of its service is on the same way.

@@ -24,7 +24,11 @@ impl Question {
     /// # Errors
     /// Every field that breaks a rule.
     pub(crate) fn of(request: SelectRequest) -> Result<Self, Vec<FieldError>> {
-        let asked = request.check()?;
+        let mut asked = request.check()?;
+        if let Some(capability) = &asked.capability {
+            // It may be down on an instance of a service that offers it.
+            asked.require.capabilities = asked.require.capabilities.iter().chain([capability]).cloned().collect();
+        }
         let mut errors = Vec::new();
         let mut keep = |field: &str, rule: String| errors.push(FieldError::new(field, rule));
         let strategy = asked.strategy.as_deref().map(str::parse::<Strategy>);

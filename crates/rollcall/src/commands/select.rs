@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use rollcall_api::words::authority;
 use rollcall_api::{CallerDescription, Number, SelectRequest, Selection, SelectionPick, WeightsGiven, Wish};
 
 use crate::commands::explain::explanation;
 use crate::failure::Failure;
-use crate::narrative::authority;
 use crate::server::ServerArgs;
 use crate::states::tone;
 use crate::table::{Cell, Table};
