@@ -22,7 +22,7 @@ Examples:
   rollcall top web                                the instances of web
   rollcall top web web-1                          one of them
   rollcall top --view cluster
-  rollcall top --once --view overview             one screen as text, for scripts
+  rollcall top --once --view overview             one screen as text, to print
   NO_COLOR=1 rollcall top --ascii")]
 pub(crate) struct TopArgs {
     /// Open this service
