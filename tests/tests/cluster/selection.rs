@@ -121,9 +121,16 @@ async fn what_a_node_sees_failing_it_does_not_pick_and_when_all_fail_it_says_so_
     cluster.node(0).register("sel-sick", "sick", &body).await.expect(201);
     cluster.node(0).register("sel-sick", "well", &registration(8080)).await.expect(201);
     for node in cluster.nodes() {
-        wait_until("both to be picked", DEADLINE, async || {
+        wait_until("both to be passing, and picked", DEADLINE, async || {
+            let shown = node.get("/v1/services/sel-sick/instances/sick").answer().await;
             let picked = ids(&selected(node, "sel-sick", &json!({"n": 2})).await);
-            if picked == set(&["sick", "well"]) { Ok(()) } else { Err(format!("{picked:?}")) }
+            // One that never passed is only starting, whatever its probes say.
+            let is_passing = shown.json_or_null()["state"] == "passing";
+            if is_passing && picked == set(&["sick", "well"]) {
+                Ok(())
+            } else {
+                Err(format!("{picked:?} {}", shown.text()))
+            }
         })
         .await;
     }
@@ -318,7 +325,7 @@ async fn a_plain_list_from_kept_bytes_says_what_a_computed_one_says() {
     assert_eq!(same(gone).await, ["b"]);
     // A definition with a slow start changes what is said of instances that begin to pass.
     let defined = cluster.node(1).put("/v1/services/sel-list").json(&json!({"slow_start_ms": 60_000})).answer().await;
-    let revision = defined.expect(200).revision();
+    let revision = defined.expect(201).revision();
     let shown = cluster.node(0).get(&format!("{list}?min_revision={revision}")).answer().await.expect(200).items();
     assert!(shown.iter().all(|item| item["overlays"].to_string().contains("warming")), "{shown:?}");
 }
