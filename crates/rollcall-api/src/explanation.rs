@@ -13,6 +13,9 @@ pub const EXPLAINED_MAX: usize = 1_000;
 pub struct Explanation {
     /// How instances are chosen.
     pub strategy: String,
+    /// Who says how.
+    #[serde(default)]
+    pub decided_by: DecidedBy,
     /// Whether health is not asked, since too few are healthy.
     pub fail_open: bool,
     /// Every instance, those first that may be picked, then by score; at most 1000.
@@ -25,6 +28,23 @@ pub struct Explanation {
     /// forecasts.
     #[serde(default)]
     pub is_past: bool,
+}
+
+/// Who says how instances are chosen, for each value: `request`, `service` (its definition; of several services, all of them) or
+/// `default`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct DecidedBy {
+    /// The strategy.
+    pub strategy: String,
+    /// What the factors of a score count for.
+    pub weights: String,
+    /// How far below the best a rank may be.
+    pub tie_band: String,
+    /// When health is not asked.
+    pub fail_open: String,
+    /// How many instances one client sees.
+    pub subset: String,
 }
 
 /// One instance, in or out.

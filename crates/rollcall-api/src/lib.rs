@@ -31,6 +31,7 @@ mod lifecycle;
 mod merge_patch;
 mod number;
 pub mod paths;
+mod policy;
 mod problem;
 pub mod query;
 mod registration;
@@ -53,7 +54,7 @@ pub use cluster::{
     MemberChangeKind, MemberGossip, MemberState, Members, Observer, RaftRole, RaftStatus, TransferLeaderRequest,
 };
 pub use document::Document;
-pub use explanation::{EXPLAINED_MAX, ExplainedInstance, ExplainedReason, Explanation, FactorTerm};
+pub use explanation::{DecidedBy, EXPLAINED_MAX, ExplainedInstance, ExplainedReason, Explanation, FactorTerm};
 pub use field::{ERRORS_MAX, FieldError};
 pub use graph::{BlastCause, BlastRadius, Blasted, DependencyGraph, GraphEdge, GraphNode, MissingProvider};
 pub use health::{
@@ -70,7 +71,8 @@ pub use lease::{
 };
 pub use lifecycle::{ActivateRequest, DrainRequest, QuarantineRequest};
 pub use merge_patch::{merge, merge_patch};
-pub use number::{COST_MAX, Cost, Number};
+pub use number::{COST_MAX, Micros, Number};
+pub use policy::{Policy, PolicyWeights, SelectionPolicy};
 pub use problem::{Code, PROBLEM_JSON, Problem, Retry};
 pub use registration::{Registration, RegistrationEndpoint, RegistrationLease};
 pub use reply::{List, WriteReply};
@@ -80,8 +82,8 @@ pub use report::{
 };
 pub use scrape::ScrapeGroup;
 pub use selection::{
-    CallerDescription, CheckedSelection, PICKS_MAX, PickRef, SelectRequest, Selection, SelectionPick, SelectionRef,
-    WeightsGiven, Wish, Wished,
+    CallerDescription, CheckedSelection, FailOpen, PICKS_MAX, PickRef, SelectRequest, Selection, SelectionPick,
+    SelectionRef, WeightsGiven, Wish, Wished,
 };
 pub use service::{ConfigDocument, Definition, DefinitionRef, Service, ServiceDefinition};
 pub use summary::{HealthReport, ServiceHealth, ServiceHealthReport, StateCounts};

@@ -35,18 +35,26 @@ impl Number {
         rule(self.0.as_f64().unwrap_or(f64::NAN)).map_err(|refused| must(&refused.rule, &self.0))
     }
 
+    /// `true` or `false`, where a number may be.
+    pub(crate) fn flag(is_wanted: bool) -> Self {
+        Self(Value::Bool(is_wanted))
+    }
+
     /// The value, when it is `true` or `false` instead of a number.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         self.0.as_bool()
     }
 
-    /// Judges the number as a cost and returns millionths.
-    pub(crate) fn judge_cost(&self) -> Result<u64, String> {
+    /// Judges the number as a decimal from 0 to `max` and returns millionths.
+    ///
+    /// # Errors
+    /// What is wrong, as in "must be a number from 0 to 1 with at most 6 decimals; got -1".
+    pub(crate) fn judge_micros(&self, max: u64) -> Result<u64, String> {
         self.0
             .as_number()
             .and_then(micros)
-            .filter(|micros| *micros <= COST_MAX * MICROS)
-            .ok_or_else(|| must(&format!("be a number from 0 to {COST_MAX} with at most 6 decimals"), &self.0))
+            .filter(|micros| *micros <= max * MICROS)
+            .ok_or_else(|| must(&format!("be a number from 0 to {max} with at most 6 decimals"), &self.0))
     }
 }
 
@@ -56,9 +64,9 @@ impl<N: Into<serde_json::Number>> From<N> for Number {
     }
 }
 
-impl From<Cost> for Number {
-    fn from(cost: Cost) -> Self {
-        Self(serde_json::to_value(cost).unwrap_or_default())
+impl From<Micros> for Number {
+    fn from(micros: Micros) -> Self {
+        Self(serde_json::to_value(micros).unwrap_or_default())
     }
 }
 
@@ -67,11 +75,11 @@ pub const COST_MAX: u64 = 1_000_000_000;
 
 const MICROS: u64 = 1_000_000;
 
-/// A cost in millionths, written as the decimal number that people use: 2500 is `0.0025`.
+/// A number in millionths, written as the decimal that people use: 2500 is `0.0025`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost(pub u64);
+pub struct Micros(pub u64);
 
-impl Serialize for Cost {
+impl Serialize for Micros {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.0.is_multiple_of(MICROS) {
             serializer.serialize_u64(self.0 / MICROS)
@@ -111,7 +119,7 @@ mod tests {
     use super::*;
 
     fn cost(json: Value) -> Result<u64, String> {
-        Number(json).judge_cost()
+        Number(json).judge_micros(COST_MAX)
     }
 
     #[test]
@@ -125,7 +133,7 @@ mod tests {
             (json!(999_999_999.999999), 999_999_999_999_999),
         ] {
             assert_eq!(cost(json.clone()), Ok(micros), "{json}");
-            let written = serde_json::to_value(Cost(micros)).unwrap();
+            let written = serde_json::to_value(Micros(micros)).unwrap();
             assert_eq!(written.as_f64(), json.as_f64(), "{json} is written back");
         }
     }

@@ -15,6 +15,8 @@ pub const CONFIG: &str = "/v1/services/{service}/config";
 /// Picks instances of a service for a request: POST.
 pub const SELECT: &str = "/v1/services/{service}/select";
 /// The same among every service that offers a capability: POST.
+pub const CAPABILITY_SELECT: &str = "/v1/capabilities/{capability}/select";
+/// The same with the capability in the body: POST.
 pub const SELECT_ANY: &str = "/v1/select";
 /// Why each instance of a service would be picked or not: GET.
 pub const EXPLAIN: &str = "/v1/services/{service}/explain";
@@ -99,6 +101,11 @@ pub fn config(service: &str) -> String {
 /// [`SELECT`] filled.
 pub fn select(service: &str) -> String {
     format!("{SERVICES}/{}/select", segment(service))
+}
+
+/// [`CAPABILITY_SELECT`] filled.
+pub fn capability_select(capability: &str) -> String {
+    format!("/v1/capabilities/{}/select", segment(capability))
 }
 
 /// [`EXPLAIN`] filled.

@@ -309,7 +309,7 @@ impl ExplainQuery {
             version: self.version,
             zone: self.zone,
             only_passing: self.only_passing.unwrap_or_default(),
-            fail_open: if self.fail_open == Some(true) { crate::Number::from(0) } else { crate::Number::default() },
+            fail_open: self.fail_open.map(crate::Number::flag).unwrap_or_default(),
             hash_key: self.hash_key,
             ..crate::SelectRequest::default()
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_types::{CapabilityName, Host, InstanceId, InstanceSpec, Invalid, Label, ServiceName, Status, Tag};
+use rollcall_types::{
+    CapabilityName, FactorWeights, Host, InstanceId, InstanceSpec, Invalid, Label, ServiceName, Status, Tag,
+};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -28,8 +30,8 @@ pub struct SelectRequest {
     /// Who asks.
     #[serde(deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub client: Option<CallerDescription>,
-    /// `scored` (default), `round_robin`, `weighted_round_robin`, `least_connections`, `p2c_ewma`, `random`, `consistent_hash`,
-    /// `locality` or `health_based`.
+    /// `scored`, `round_robin`, `weighted_round_robin`, `least_connections`, `p2c_ewma`, `random`, `consistent_hash`,
+    /// `locality` or `health_based`. Default: as the service says, else `scored`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
     /// How many instances, 1 to 100; there are fewer in the answer when there are no more. Default 1.
@@ -60,15 +62,16 @@ pub struct SelectRequest {
     /// What `consistent_hash` hashes, at most 1024 bytes. Default: the id of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_key: Option<String>,
-    /// What the factors count for, in proportion to each other.
+    /// What the factors count for, in proportion to each other. Default: as the service says, else 0.3 for load, 0.25 for
+    /// performance, 0.15 for proximity, 0.2 for specialization, 0.1 for cost.
     #[serde(deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub weights: Option<WeightsGiven>,
-    /// How far below the best a rank may be and still take part in the draw, 0 to 1. Default 0.1.
+    /// How far below the best a rank may be and still take part in the draw, 0 to 1. Default: as the service says, else 0.1.
     #[serde(skip_serializing_if = "Number::is_absent")]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1)]
     pub tie_band: Number,
     /// Health is not asked when less than this part of the fitting instances may be selected by it, 0 to 1; `true` is 0: only
-    /// when none may. The answer says `fail_open` then. Default: never.
+    /// when none may; `false`: never. The answer says `fail_open` then. Default: as the service says, else never.
     #[serde(skip_serializing_if = "Number::is_absent")]
     #[schema(value_type = Option<f64>, minimum = 0, maximum = 1)]
     pub fail_open: Number,
@@ -175,10 +178,19 @@ pub struct CheckedSelection {
     pub weights: Option<[f64; 5]>,
     /// In [0, 1].
     pub tie_band: Option<f64>,
-    /// In [0, 1].
-    pub fail_open: Option<f64>,
+    /// When health is not to be asked, if the request says.
+    pub fail_open: Option<FailOpen>,
     /// Whether to say why.
     pub explain: bool,
+}
+
+/// When a request wants health not to be asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FailOpen {
+    /// Never, whatever the service says.
+    Never,
+    /// When less than this part of the fitting instances may be selected by it, in [0, 1].
+    Below(f64),
 }
 
 /// What is wanted of an instance, in names that obey their rules.
@@ -228,8 +240,9 @@ impl SelectRequest {
             weights,
             tie_band: body.optional_real("tie_band", &self.tie_band, part),
             fail_open: match self.fail_open.as_bool() {
-                Some(is_wanted) => is_wanted.then_some(0.0),
-                None => body.optional_real("fail_open", &self.fail_open, part),
+                Some(true) => Some(FailOpen::Below(0.0)),
+                Some(false) => Some(FailOpen::Never),
+                None => body.optional_real("fail_open", &self.fail_open, part).map(FailOpen::Below),
             },
             explain: self.explain,
         };
@@ -249,14 +262,30 @@ impl Wish {
 
 impl WeightsGiven {
     fn check(&self, at: &mut Scope<'_>) -> [f64; 5] {
-        let given = [
-            ("load", &self.load),
-            ("performance", &self.performance),
-            ("proximity", &self.proximity),
-            ("specialization", &self.specialization),
-            ("cost", &self.cost),
-        ];
-        given.map(|(name, number)| at.optional_real(name, number, weight).unwrap_or(0.0))
+        self.named().map(|(name, number)| at.optional_real(name, number, weight).unwrap_or(0.0))
+    }
+
+    /// The weights in millionths; `None`: what breaks a rule was reported below `path`.
+    pub(crate) fn micros(&self, review: &mut Review, path: &str) -> Option<[u32; 5]> {
+        const MAX: u64 = FactorWeights::MAX_MICROS as u64 / 1_000_000;
+        let mut at = review.at(path);
+        let given = self.named().map(|(name, number)| match number.is_absent() {
+            true => Some(0),
+            false => at.keep(name, number.judge_micros(MAX)).and_then(|micros| u32::try_from(micros).ok()),
+        });
+        let known: Vec<u32> = given.into_iter().collect::<Option<_>>()?;
+        known.try_into().ok()
+    }
+
+    fn named(&self) -> [(&'static str, &Number); 5] {
+        let [load, performance, proximity, specialization, cost] = FactorWeights::FACTORS;
+        [
+            (load, &self.load),
+            (performance, &self.performance),
+            (proximity, &self.proximity),
+            (specialization, &self.specialization),
+            (cost, &self.cost),
+        ]
     }
 }
 

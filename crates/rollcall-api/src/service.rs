@@ -10,9 +10,11 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::check::web_url;
+use crate::decode::optional_object;
 use crate::field::{Review, Scope};
+use crate::policy::PolicyRef;
 use crate::registration::null_as_default;
-use crate::{Cost, Document, FieldError, Number, Timestamp};
+use crate::{COST_MAX, Document, FieldError, Micros, Number, Policy, SelectionPolicy, Timestamp};
 
 /// Most resources that a definition may name.
 const RESOURCES_MAX: usize = 64;
@@ -68,6 +70,9 @@ pub struct ServiceDefinition {
     #[serde(skip_serializing_if = "Number::is_absent")]
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 3_600_000, default = 0)]
     pub slow_start_ms: Number,
+    /// How its instances are to be chosen.
+    #[serde(deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
+    pub selection: Option<SelectionPolicy>,
 }
 
 impl ServiceDefinition {
@@ -77,6 +82,7 @@ impl ServiceDefinition {
     /// Every field that breaks a rule, at most [`crate::ERRORS_MAX`]: never empty.
     pub fn into_definition(self) -> Result<rollcall_types::ServiceDefinition, Vec<FieldError>> {
         let mut review = Review::default();
+        let selection = self.selection.as_ref().map(|selection| selection.check(&mut review, "selection"));
         let mut at = review.at("");
         let definition = rollcall_types::ServiceDefinition {
             version: at.optional_text("version", self.version.as_deref()),
@@ -96,7 +102,7 @@ impl ServiceDefinition {
                 concurrency,
             ),
             resources: convert_resources(&mut at, &self.resources),
-            cost_micros: (!self.cost.is_absent()).then(|| at.keep("cost", self.cost.judge_cost())).flatten(),
+            cost_micros: (!self.cost.is_absent()).then(|| at.keep("cost", self.cost.judge_micros(COST_MAX))).flatten(),
             tags: at.texts("tags", &self.tags, TAGS_MAX).collect(),
             owner: at.optional_text("owner", self.owner.as_deref()),
             docs_url: self.docs_url.as_deref().and_then(|url| at.keep("docs_url", web_url(url))),
@@ -106,6 +112,7 @@ impl ServiceDefinition {
                     Millis::within(raw, Millis::new(0), SLOW_START_MAX)
                 })
                 .filter(|slow_start| slow_start.get() > 0),
+            selection: selection.unwrap_or_default(),
         };
         review.finish(definition)
     }
@@ -142,6 +149,8 @@ pub struct Definition {
     pub config_schema: Option<Document>,
     /// How long an instance that became passing is warming up.
     pub slow_start_ms: Option<u64>,
+    /// How its instances are to be chosen.
+    pub selection: Option<Policy>,
 }
 
 /// What a [`Definition`] is written from: borrowed from the catalogue, serialized without copying, but for the schema.
@@ -159,12 +168,13 @@ impl Serialize for DefinitionRef<'_> {
             expected_response_time_ms: Option<Millis>,
             max_concurrent_requests: Option<u32>,
             resources: &'a Resources,
-            cost: Option<Cost>,
+            cost: Option<Micros>,
             tags: &'a rollcall_types::Tags,
             owner: Option<&'a Text>,
             docs_url: Option<&'a Text>,
             config_schema: Option<Document>,
             slow_start_ms: Option<Millis>,
+            selection: Option<PolicyRef<'a>>,
         }
         let Self(definition) = self;
         let schema = definition.config_schema.as_ref().map(Document::try_from).transpose();
@@ -176,12 +186,13 @@ impl Serialize for DefinitionRef<'_> {
             expected_response_time_ms: definition.expected_response_time,
             max_concurrent_requests: definition.max_concurrent_requests,
             resources: &definition.resources,
-            cost: definition.cost_micros.map(Cost),
+            cost: definition.cost_micros.map(Micros),
             tags: &definition.tags,
             owner: definition.owner.as_ref(),
             docs_url: definition.docs_url.as_ref(),
             config_schema: schema.map_err(serde::ser::Error::custom)?,
             slow_start_ms: definition.slow_start,
+            selection: PolicyRef::of(&definition.selection),
         };
         wire.serialize(serializer)
     }

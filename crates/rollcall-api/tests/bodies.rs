@@ -231,7 +231,12 @@ fn a_service_shows_its_definition() {
         "version": "2", "description": "answers questions", "capabilities": ["analyse"], "required_capabilities": ["scrape"],
         "expected_response_time_ms": 250, "max_concurrent_requests": 8, "resources": {"memory": "2Gi"}, "cost": 0.0025,
         "tags": ["agents"], "owner": "data team", "docs_url": "https://docs.example/analyst",
-        "config_schema": {"type": "object"}, "slow_start_ms": 30_000
+        "config_schema": {"type": "object"}, "slow_start_ms": 30_000,
+        "selection": {
+            "strategy": "p2c_ewma",
+            "weights": {"load": 3, "performance": 0.5, "proximity": 0, "specialization": 0.000_001, "cost": 1000},
+            "tie_band": 0.05, "fail_open": 0.3, "subset": 20, "dns_ttl_ms": 5_000
+        }
     });
     let request: ServiceDefinition = decode::from_json(body.to_string().as_bytes()).unwrap();
     assert_eq!(serde_json::to_value(&request).unwrap(), body, "a request is written as it is read");

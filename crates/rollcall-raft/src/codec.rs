@@ -6,7 +6,7 @@
 //!
 //! Versions 1 and 2 were never released and are not read. In version 1 instances had no slots, and could not be given any: slots
 //! follow from the order of all registrations, so nodes that gave them out from snapshots at different log entries would
-//! disagree. In version 2 checks had no capability.
+//! disagree. In version 2 checks had no capability, and definitions no selection policy.
 //!
 //! This is the only module that names bincode (`docs/adr/0002-bincode-and-its-advisory.md`): leaving it means rewriting
 //! this file.

@@ -35,7 +35,7 @@ pub use candidate::{Candidate, Forecast, LoadReport, Performance, RoundTrip};
 pub use explain::{Explanation, Line, Signal, Term, explain};
 pub use factor::Factor;
 pub use index::{CONTEXTS_MAX, ServiceIndex};
-pub use policy::{Policy, Ratio, SLOW_START_MAX, Strategy, TIE_BAND, Weights};
+pub use policy::{FailOpen, Policy, Ratio, SLOW_START_MAX, Strategy, TIE_BAND, Weights};
 pub use query::{
     CLIENT_ID_MAX, Caller, EXCLUDED_MAX, HASH_KEY_MAX, Moment, PICKS_MAX, Query, QueryError, Traits, VERSION_REQ_MAX,
     WANTED_MAX, version_req,

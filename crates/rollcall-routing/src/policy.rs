@@ -3,11 +3,10 @@
 //! A policy is configuration: checked once, when it is made, and then used as it is on every request. A request may bring
 //! weights, a tie band or a strategy of its own ([`Query`](crate::Query)).
 
-use std::fmt;
 use std::num::NonZeroU32;
-use std::str::FromStr;
 
-use rollcall_types::{Invalid, Millis};
+pub use rollcall_types::Strategy;
+use rollcall_types::{FactorWeights, Invalid, Millis, Part};
 
 use crate::factor::Factor;
 
@@ -15,76 +14,6 @@ use crate::factor::Factor;
 pub const TIE_BAND: f64 = 0.1;
 /// Longest slow start, one hour.
 pub const SLOW_START_MAX: Millis = Millis::new(3_600_000);
-
-/// How one of several instances is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Strategy {
-    /// The best by score; near-ties at random by weight.
-    #[default]
-    Scored,
-    /// One after the other.
-    RoundRobin,
-    /// One after the other, more often by weight and health, evenly spread.
-    WeightedRoundRobin,
-    /// Fewest requests in flight for its weight.
-    LeastConnections,
-    /// The better of two drawn at random, by latency and requests in flight.
-    P2cEwma,
-    /// Drawn evenly.
-    Random,
-    /// The same instance for the same key.
-    ConsistentHash,
-    /// Near ones first, farther ones as the near ones lack capacity.
-    Locality,
-    /// Drawn by weight and health.
-    HealthBased,
-}
-
-impl Strategy {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Scored,
-        Self::RoundRobin,
-        Self::WeightedRoundRobin,
-        Self::LeastConnections,
-        Self::P2cEwma,
-        Self::Random,
-        Self::ConsistentHash,
-        Self::Locality,
-        Self::HealthBased,
-    ];
-
-    /// The word for it in configuration and the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scored => "scored",
-            Self::RoundRobin => "round_robin",
-            Self::WeightedRoundRobin => "weighted_round_robin",
-            Self::LeastConnections => "least_connections",
-            Self::P2cEwma => "p2c_ewma",
-            Self::Random => "random",
-            Self::ConsistentHash => "consistent_hash",
-            Self::Locality => "locality",
-            Self::HealthBased => "health_based",
-        }
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Strategy {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        const RULE: &str = "be scored, round_robin, weighted_round_robin, least_connections, p2c_ewma, random, \
-                            consistent_hash, locality or health_based";
-        Self::ALL.into_iter().find(|strategy| strategy.as_str() == text).ok_or_else(|| Invalid::new(RULE, text))
-    }
-}
 
 /// What each factor counts for. Each in [0, 1], together 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,6 +44,14 @@ impl Weights {
     }
 }
 
+impl From<FactorWeights> for Weights {
+    fn from(weights: FactorWeights) -> Self {
+        let raw = weights.micros().map(f64::from);
+        let sum: f64 = raw.iter().sum();
+        Self(raw.map(|weight| weight / sum))
+    }
+}
+
 impl Default for Weights {
     /// Load 0.30, performance 0.25, proximity 0.15, specialization 0.20, cost 0.10.
     fn default() -> Self {
@@ -139,6 +76,21 @@ impl TryFrom<f64> for Ratio {
     fn try_from(raw: f64) -> Result<Self, Invalid> {
         if (0.0..=1.0).contains(&raw) { Ok(Self(raw)) } else { Err(Invalid::new("be a number from 0 to 1", raw)) }
     }
+}
+
+impl From<Part> for Ratio {
+    fn from(part: Part) -> Self {
+        Self(f64::from(part.micros()) / f64::from(Part::WHOLE_MICROS))
+    }
+}
+
+/// When a request wants health not to be asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum FailOpen {
+    /// Never, whatever the policy says.
+    Never,
+    /// As [`Policy::fail_open`] says.
+    Below(Ratio),
 }
 
 /// How a service wants its instances to be chosen.
@@ -180,6 +132,7 @@ mod tests {
     fn weights_are_taken_in_proportion() {
         let weights = Weights::new([3.0, 1.0, 0.0, 0.0, 0.0]).unwrap();
         assert_eq!((weights.of(Factor::Load), weights.of(Factor::Performance)), (0.75, 0.25));
+        assert_eq!(Weights::from(FactorWeights::try_from([3, 1, 0, 0, 0]).unwrap()), weights);
         assert_eq!(Weights::new([f64::MAX; 5]).unwrap().of(Factor::Cost), 0.2);
         assert_eq!(Weights::new([f64::MIN_POSITIVE; 5]).unwrap().of(Factor::Cost), 0.2);
     }
@@ -192,13 +145,5 @@ mod tests {
         assert!(Weights::new([0.0; 5]).is_err());
         assert!(Ratio::try_from(f64::NAN).is_err());
         assert!(Ratio::try_from(1.01).is_err());
-    }
-
-    #[test]
-    fn a_strategy_reads_back_as_written() {
-        for strategy in Strategy::ALL {
-            assert_eq!(strategy.to_string().parse(), Ok(strategy));
-        }
-        assert!("best".parse::<Strategy>().is_err());
     }
 }

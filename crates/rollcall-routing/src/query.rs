@@ -3,7 +3,7 @@
 use rollcall_types::{CapabilityName, Host, InstanceId, Invalid, Label, Tag, UnixMillis};
 use semver::VersionReq;
 
-use crate::policy::{Ratio, Strategy, Weights};
+use crate::policy::{FailOpen, Ratio, Strategy, Weights};
 use crate::tally::Tally;
 
 /// Most instances in one answer.
@@ -71,7 +71,7 @@ pub struct Query<'a> {
     /// Instead of that of the policy.
     pub tie_band: Option<Ratio>,
     /// Instead of that of the policy; see [`Policy::fail_open`](crate::Policy::fail_open).
-    pub fail_open: Option<Ratio>,
+    pub fail_open: Option<FailOpen>,
 }
 
 impl Default for Query<'_> {

@@ -4,7 +4,7 @@
 use rollcall_types::Invalid;
 
 use crate::hash::{hash, hash_pair};
-use crate::policy::Strategy;
+use crate::policy::{FailOpen, Strategy};
 use crate::query::{Query, QueryError};
 use crate::random::{Random, unit};
 use crate::score::Scorer;
@@ -36,13 +36,15 @@ impl<'s, 'a> Stage<'s, 'a> {
         query.validate()?;
         let policy = scorer.index.policy();
         let strategy = query.strategy.unwrap_or(policy.strategy);
-        let key = match (strategy, query.hash_key.or(query.caller.id.map(str::as_bytes))) {
-            (_, Some(key)) => hash(key),
-            (Strategy::ConsistentHash, None) => {
+        let (strategy, key) = match (strategy, query.hash_key.or(query.caller.id.map(str::as_bytes))) {
+            (_, Some(key)) => (strategy, hash(key)),
+            (Strategy::ConsistentHash, None) if query.strategy.is_some() => {
                 let rule = "be given with consistent_hash, or else a client id";
                 return Err(QueryError { field: "hash_key", invalid: Invalid::new(rule, "nothing") });
             }
-            (_, None) => 0,
+            // Who knows nothing of the policy, such as a resolver, has no key to give.
+            (Strategy::ConsistentHash, None) => (Strategy::Scored, 0),
+            (_, None) => (strategy, 0),
         };
         let tie_band = query.tie_band.unwrap_or(policy.tie_band).get();
         let mut stage = Self { scorer, strategy, tie_band, turn, key, is_open: false, registered: [0.0; LEVELS] };
@@ -109,7 +111,11 @@ impl<'s, 'a> Stage<'s, 'a> {
         if healthy == rows.len() {
             return false;
         }
-        let fail_open = query.fail_open.or(self.scorer.index.policy().fail_open);
+        let fail_open = match query.fail_open {
+            None => self.scorer.index.policy().fail_open,
+            Some(FailOpen::Never) => None,
+            Some(FailOpen::Below(part)) => Some(part),
+        };
         let is_open = fail_open.is_some_and(|part| healthy == 0 || (healthy as f64) < part.get() * rows.len() as f64);
         if !is_open {
             rows.retain(|row| row.is_healthy);

@@ -21,6 +21,7 @@
 mod metrics;
 mod past;
 mod place;
+mod policy;
 mod prepared;
 mod question;
 pub(crate) mod reported;
@@ -160,7 +161,9 @@ impl Selector {
     ) -> Result<Picked, Unpicked> {
         let now = clock::now(catalog);
         let (place, prepared) = self.prepared(catalog, among, now)?;
-        let moment = Moment { now, turn: place.take_turns(query.n), tally: Some(&prepared.tally) };
+        // Whoever gets all of them takes one turn: as many as there are would bring the same one to the front each time.
+        let turns = if query.n < prepared.index.candidates().len() { query.n } else { 1 };
+        let moment = Moment { now, turn: place.take_turns(turns), tally: Some(&prepared.tally) };
         let answer = DESK.with_borrow_mut(|Desk { scratch, rng }| {
             rollcall_routing::resolve(&prepared.index, query, moment, rng, scratch)
         });

@@ -13,6 +13,7 @@ mod id;
 mod instance;
 mod invalid;
 mod name;
+mod policy;
 mod service;
 mod sorted;
 mod status;
@@ -31,6 +32,7 @@ pub use name::{
     ActorName, CapabilityName, CheckId, InstanceId, JsonText, KvKey, Label, MetadataKey, MetadataValue, NodeName,
     Protocol, ServiceKey, ServiceName, Tag, Text, Version,
 };
+pub use policy::{DnsTtl, FactorWeights, Part, SelectionPolicy, Strategy};
 pub use service::{CAPABILITIES_MAX, Resources, SLOW_START_MAX, ServiceDefinition};
 pub use sorted::{SortedMap, SortedSet};
 pub use status::{ENTRY_TRANSITIONS_MAX, Status, StatusCause, critical_since};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityName, JsonText, Label, Millis, SortedMap, SortedSet, Tags, Text, Version};
+use crate::{CapabilityName, JsonText, Label, Millis, SelectionPolicy, SortedMap, SortedSet, Tags, Text, Version};
 
 /// Most capabilities that a service may offer, and most that it may require.
 pub const CAPABILITIES_MAX: usize = 64;
@@ -43,4 +43,6 @@ pub struct ServiceDefinition {
     /// How long an instance that became passing is warming up, at most [`SLOW_START_MAX`]: it gets a share of traffic that
     /// grows until then. `None`: it gets all of its share at once.
     pub slow_start: Option<Millis>,
+    /// How its instances are to be chosen.
+    pub selection: SelectionPolicy,
 }

@@ -40,7 +40,7 @@ fn resolver(node: &Node) -> TokioResolver {
     builder.build().expect("a resolver can be made")
 }
 
-async fn lookup(node: &Node, name: &str, kind: RecordType) -> Result<Vec<Record>, NetError> {
+pub(crate) async fn lookup(node: &Node, name: &str, kind: RecordType) -> Result<Vec<Record>, NetError> {
     resolver(node).lookup(format!("{name}."), kind).await.map(|found| found.answers().to_vec())
 }
 
@@ -56,7 +56,7 @@ async fn is_nx_domain(node: &Node, name: &str, kind: RecordType) -> bool {
     lookup(node, name, kind).await.is_err_and(|error| error.is_nx_domain())
 }
 
-fn instance(host: &str, port: u16) -> Value {
+pub(crate) fn instance(host: &str, port: u16) -> Value {
     json!({"endpoints": [{"name": "http", "protocol": "http", "host": host, "port": port}]})
 }
 
@@ -85,8 +85,8 @@ async fn selected(node: &Node, service: &str) -> BTreeSet<String> {
     picks.iter().map(endpoint).collect()
 }
 
-/// The same from SRV records, whose targets are resolved in turn.
-async fn resolved(node: &Node, service: &str) -> BTreeSet<String> {
+/// `host:port` from SRV records, whose targets are resolved in turn.
+pub(crate) async fn resolved(node: &Node, service: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for record in lookup(node, &format!("{service}.service.rollcall"), RecordType::SRV).await.expect("records") {
         let RData::SRV(srv) = &record.data else { panic!("{record}") };

@@ -20,6 +20,14 @@ async fn a_definition_is_read_back_as_it_was_given() {
         "docs_url": "https://docs.example.com/analyst",
         "config_schema": {"type": "object"},
         "slow_start_ms": 30_000,
+        "selection": {
+            "strategy": "locality",
+            "weights": {"load": 3, "performance": 0.25, "proximity": 0, "specialization": 0, "cost": 1},
+            "tie_band": 0.05,
+            "fail_open": 0.3,
+            "subset": 20,
+            "dns_ttl_ms": 5_000,
+        },
     });
     let put = cluster.node(0).put("/v1/services/defined").json(&definition).answer().await.expect(201);
     let path = format!("/v1/services/defined?min_revision={}", put.revision());

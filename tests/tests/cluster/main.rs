@@ -6,6 +6,7 @@ mod answers;
 mod bad_input;
 mod bootstrap;
 mod catching_up;
+mod choosing;
 mod clients;
 mod compaction;
 mod dashboard;

@@ -42,6 +42,21 @@ async fn an_instance_whose_capability_fails_is_left_out_for_that_alone() {
     wait_offering(&nodes, "print", &[]).await;
     wait_offering(&nodes, "scan", &["web-1"]).await;
     wait_state(&nodes, "web-1", "warning", &["observed"]).await;
+    for node in &nodes {
+        let select = async |path: &str, capability: Option<&str>| {
+            node.post(path).json(&json!({"capability": capability})).answer().await
+        };
+        let out = select("/v1/select", Some("print")).await.expect(503);
+        assert_eq!(
+            (out.code().as_str(), &out.json()["reasons"]),
+            ("no_fitting_instance", &json!({"capability_missing": 1}))
+        );
+        select("/v1/capabilities/print/select", None).await.expect(503);
+        for (path, capability) in [("/v1/select", Some("scan")), ("/v1/services/web/select", None)] {
+            let picked = select(path, capability).await.expect(200).json();
+            assert_eq!(picked["picks"][0]["id"], "web-1", "{path}: {picked}");
+        }
+    }
     let shown = nodes[1].get("/v1/services/web/instances/web-1").answer().await.expect(200).json();
     assert_eq!(shown["capabilities_down"], json!(["print"]), "{shown}");
 

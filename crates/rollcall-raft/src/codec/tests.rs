@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use rollcall_catalog::{
     Actor, Catalog, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId, StatusChange,
 };
 use rollcall_types::{
-    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, ClusterId, Host, InstanceId, InstanceSpec, KvKey,
-    Metadata, Millis, NodeId, NodeName, Port, Revision, ServiceName, Status, StatusCause, Tags, UnixMillis, Weight,
+    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, ClusterId, DnsTtl, FactorWeights, Host, InstanceId,
+    InstanceSpec, KvKey, Metadata, Millis, NodeId, NodeName, Part, Port, Revision, SelectionPolicy, ServiceDefinition,
+    ServiceName, Status, StatusCause, Strategy, Tags, UnixMillis, Weight,
 };
 
 use super::*;
@@ -108,6 +110,30 @@ fn check() -> CheckSpec {
     }
 }
 
+/// Defines a service by everything that selection reads.
+fn define() -> Command {
+    let selection = SelectionPolicy {
+        strategy: Some(Strategy::HealthBased),
+        weights: FactorWeights::try_from([3_000_000, 250_000, 0, 1, 70_000]).ok(),
+        tie_band: Part::try_from(50_000).ok(),
+        fail_open: Part::try_from(0).ok(),
+        subset: NonZeroU32::new(20),
+        dns_ttl: DnsTtl::try_from(5).ok(),
+    };
+    let definition = ServiceDefinition {
+        version: Some("2".parse().unwrap()),
+        capabilities: [CapabilityName::try_from("p").unwrap()].into_iter().collect(),
+        expected_response_time: Some(Millis::new(250)),
+        max_concurrent_requests: Some(8),
+        cost_micros: Some(2_500),
+        slow_start: Some(Millis::new(30_000)),
+        selection,
+        ..ServiceDefinition::default()
+    };
+    let (service, expect) = (ServiceName::try_from("s").unwrap(), Precondition::None);
+    Command::Define { service, definition: Arc::new(definition), expect }
+}
+
 /// A catalogue with a record of every kind that depends on what is registered.
 fn catalog() -> Catalog {
     let registration = InstanceSpec {
@@ -179,6 +205,8 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     add("snapshot-header", encode(Kind::SnapshotHeader, &Header { cluster: ClusterId::new(6), meta: meta() }));
     let statuses = Request { id: None, command: record_statuses(), ..request() };
     add("payload-statuses", encode(Kind::Payload, &Payload::Normal(statuses)));
+    let defined = Request { id: None, command: define(), ..request() };
+    add("payload-define", encode(Kind::Payload, &Payload::Normal(defined)));
     assert_eq!(catalog().export().count(), SNAPSHOT_RECORDS.len());
     for (name, record) in SNAPSHOT_RECORDS.into_iter().zip(catalog().export()) {
         add(name, encode(Kind::SnapshotChunk, &record));

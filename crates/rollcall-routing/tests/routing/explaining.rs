@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use rollcall_routing::{
-    Caller, Candidate, Moment, Policy, Query, Random, Reason, Scratch, ServiceIndex, Strategy, explain, resolve,
+    Caller, Candidate, FailOpen, Moment, Policy, Query, Random, Reason, Scratch, ServiceIndex, Strategy, explain,
+    resolve,
 };
 use rollcall_types::{Lifecycle, Status, Text};
 
@@ -101,6 +102,9 @@ fn failing_open_is_told_for_everyone_who_is_in_by_it() {
     let explained = explain(&index, &Query::default(), Moment::at(NOW), None).unwrap();
     assert!(explained.is_open);
     assert!(explained.lines.iter().all(|line| line.is_in && line.reasons.contains(Reason::FailOpen)));
+    let never = Query { fail_open: Some(FailOpen::Never), ..Query::default() };
+    let explained = explain(&index, &never, Moment::at(NOW), None).unwrap();
+    assert!(!explained.is_open, "the request says otherwise");
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollcall_routing::{
-    Caller, Candidate, Forecast, LoadReport, Moment, Performance, Policy, Query, Random, RoundTrip, Scratch,
+    Caller, Candidate, FailOpen, Forecast, LoadReport, Moment, Performance, Policy, Query, Random, RoundTrip, Scratch,
     ServiceIndex, Strategy as Way, Tally, Traits, resolve, version_req,
 };
 use rollcall_types::{Lifecycle, Millis, Status, Tag, Text, UnixMillis, Version};
@@ -193,7 +193,7 @@ proptest! {
     fn failing_open_takes_whoever_fits_and_says_so(candidates in any_candidates(), way in any_way(), seed: u64) {
         let index = ServiceIndex::build(candidates, Policy::default());
         let all = 1.0.try_into().unwrap();
-        let query = Query { n: 100, strategy: Some(way), hash_key: Some(b"key"), fail_open: Some(all), ..Query::default() };
+        let query = Query { n: 100, strategy: Some(way), hash_key: Some(b"key"), fail_open: Some(FailOpen::Below(all)), ..Query::default() };
         if let Ok(answer) = resolve(&index, &query, Moment::at(NOW), &mut Random::new(seed), &mut Scratch::default()) {
             let picked: Vec<&Candidate> = answer.picks.iter().map(|pick| &index.candidates()[pick.position]).collect();
             prop_assert_eq!(answer.is_open, !picked.iter().all(|candidate| is_eligible(candidate)));

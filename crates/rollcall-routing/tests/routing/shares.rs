@@ -1,7 +1,7 @@
 //! How requests are shared out, against what the formulas predict.
 
 use rollcall_routing::{
-    Answer, Caller, Candidate, Moment, Policy, Query, Random, Scratch, ServiceIndex, Strategy, Tally, resolve,
+    Answer, Caller, Candidate, Moment, Policy, Query, Random, Refusal, Scratch, ServiceIndex, Strategy, Tally, resolve,
 };
 use rollcall_types::Status;
 
@@ -159,6 +159,15 @@ fn consistent_hash_moves_only_the_part_of_one_that_joins_and_loads_none_by_more_
         let most = counts.iter().copied().fold(0.0, f64::max);
         assert!(most <= 1.25 * KEYS as f64 / n as f64, "{n}: {counts:?}");
     }
+}
+
+#[test]
+fn who_has_no_key_where_the_policy_hashes_gets_the_best_by_score() {
+    let index = ServiceIndex::build(many(3), policy(Strategy::ConsistentHash));
+    assert_eq!(ask(&index, &Query::default(), 1).strategy, Strategy::Scored);
+    let asked = Query { strategy: Some(Strategy::ConsistentHash), ..Query::default() };
+    let refused = resolve(&index, &asked, Moment::at(NOW), &mut Random::new(1), &mut Scratch::default());
+    assert!(matches!(refused, Err(Refusal::Invalid(error)) if error.field == "hash_key"));
 }
 
 #[test]

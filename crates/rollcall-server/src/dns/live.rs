@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rollcall_catalog::{Instance, Service};
 use rollcall_raft::{Consensus, PeerNode};
 use rollcall_routing::{PICKS_MAX, Query, Refusal, Traits};
-use rollcall_types::{Endpoint, Host, ServiceKey, ServiceName, Tag};
+use rollcall_types::{DnsTtl, Endpoint, Host, ServiceKey, ServiceName, Tag};
 
 use super::reverse::Reverse;
 use super::source::{Found, Holder, Source, Target, Wanted};
@@ -89,6 +89,11 @@ impl Source for Live {
             Some(tag) => self.tagged(wanted, tag),
             None => found(wanted, self.select(&wanted.service, &[])),
         }
+    }
+
+    fn ttl_s(&self, service: &ServiceName) -> Option<u32> {
+        let catalog = self.consensus.catalog();
+        catalog.service(service)?.definition.as_ref()?.selection.dns_ttl.map(DnsTtl::seconds)
     }
 
     fn node(&self, name: &str) -> Option<Host> {

@@ -64,7 +64,10 @@ pub(super) fn reply<S: Source>(zone: &Zone, source: &S, located: &Located, name:
         Asked::Service(wanted) => match source.pick(wanted) {
             Found::Nobody => None,
             Found::Between => Some(Vec::new()),
-            Found::Targets(targets) => Some(desk.targets(&targets, zone.ttl_s(&wanted.service))),
+            Found::Targets(targets) => {
+                let ttl_s = source.ttl_s(&wanted.service).unwrap_or_else(|| zone.ttl_s(&wanted.service));
+                Some(desk.targets(&targets, ttl_s))
+            }
         },
         Asked::Node(node) => source.node(node).map(|host| desk.hosts([&host], zone.node_ttl_s())),
         Asked::Address(address) => Some(desk.hosts_of(&[*address], zone.node_ttl_s())),

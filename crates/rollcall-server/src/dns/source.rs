@@ -59,6 +59,9 @@ pub(super) trait Source: Send + Sync + 'static {
     /// Instances that may be used now, as every front door picks them.
     fn pick(&self, wanted: &Wanted) -> Found;
 
+    /// Seconds for which answers about a service may be kept, if the service says.
+    fn ttl_s(&self, service: &ServiceName) -> Option<u32>;
+
     /// Where a node is, by its name without case.
     fn node(&self, name: &str) -> Option<Host>;
 

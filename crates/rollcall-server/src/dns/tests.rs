@@ -119,6 +119,15 @@ fn weights_that_do_not_fit_are_scaled_together() {
 }
 
 #[test]
+fn a_service_says_how_long_answers_about_it_may_be_kept_and_else_the_node_does() {
+    for (name, ttl_s) in [("heavy.service.rollcall", 5), ("web.service.rollcall", 0), ("n1.node.rollcall", 0)] {
+        let answer = ask(name, RecordType::A);
+        let records = answer.answers.iter().chain(&answer.additionals);
+        assert!(records.clone().count() > 0 && records.clone().all(|record| record.ttl == ttl_s), "{answer:?}");
+    }
+}
+
+#[test]
 fn hosts_that_are_names_are_targets_and_an_alias() {
     check(
         "named.service.rollcall",

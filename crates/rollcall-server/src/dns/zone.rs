@@ -82,7 +82,7 @@ impl Zone {
         Self { domains, datacenter: datacenter.to_ascii_lowercase(), node, ttl_s, service_ttl_s }
     }
 
-    /// Seconds for which an answer about `service` may be kept.
+    /// Seconds for which an answer about `service` may be kept when its definition does not say.
     pub(super) fn ttl_s(&self, service: &ServiceName) -> u32 {
         self.service_ttl_s.get(&ServiceKey::from(service)).copied().unwrap_or(self.ttl_s)
     }

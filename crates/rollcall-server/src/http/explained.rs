@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use rollcall_api::{EXPLAINED_MAX, ExplainedInstance, ExplainedReason, Explanation, FactorTerm};
-use rollcall_routing::{Line, Reason, Side, Term};
+use rollcall_api::{DecidedBy, EXPLAINED_MAX, ExplainedInstance, ExplainedReason, Explanation, FactorTerm};
+use rollcall_routing::{Line, Query, Reason, Side, Term};
 use rollcall_types::Revision;
 
 use crate::selection::Explained;
 
-/// An explanation of the instances as they were at `revision`.
-pub(crate) fn wire(explained: &Explained, revision: Revision, is_past: bool) -> Explanation {
+/// An explanation of `query` by the instances as they were at `revision`.
+pub(crate) fn wire(explained: &Explained, query: &Query<'_>, revision: Revision, is_past: bool) -> Explanation {
     let mut lines: Vec<&Line> = explained.explanation.lines.iter().collect();
     lines.sort_by(|a, b| {
         (b.is_in, b.score.value()).partial_cmp(&(a.is_in, a.score.value())).unwrap_or(a.position.cmp(&b.position))
@@ -18,11 +18,35 @@ pub(crate) fn wire(explained: &Explained, revision: Revision, is_past: bool) -> 
     lines.truncate(EXPLAINED_MAX);
     Explanation {
         strategy: explained.explanation.strategy.as_str().to_owned(),
+        decided_by: decided_by(explained, query),
         fail_open: explained.explanation.is_open,
         instances: lines.into_iter().map(|line| instance(explained, line)).collect(),
         omitted: omitted as u64,
         revision: revision.get(),
         is_past,
+    }
+}
+
+fn decided_by(explained: &Explained, query: &Query<'_>) -> DecidedBy {
+    let said = &explained.prepared.said;
+    let by = |is_asked: bool, is_said: bool| {
+        let who = if is_asked {
+            "request"
+        } else if is_said {
+            "service"
+        } else {
+            "default"
+        };
+        who.to_owned()
+    };
+    // What the service says of the strategy counts only where it can be followed.
+    let follows = said.strategy == Some(explained.explanation.strategy);
+    DecidedBy {
+        strategy: by(query.strategy.is_some(), follows),
+        weights: by(query.weights.is_some(), said.weights.is_some()),
+        tie_band: by(query.tie_band.is_some(), said.tie_band.is_some()),
+        fail_open: by(query.fail_open.is_some(), said.fail_open.is_some()),
+        subset: by(false, said.subset.is_some()),
     }
 }
 

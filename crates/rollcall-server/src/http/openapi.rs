@@ -35,6 +35,7 @@ use super::handlers::{
         lifecycle::release,
         instances::list_by_capability,
         selection::select,
+        selection::select_capability,
         selection::select_any,
         selection::explain,
         leases::renew,

@@ -51,6 +51,7 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::CAPABILITY_INSTANCES, get(instances::list_by_capability)),
         (paths::SELECT, post(selection::select)),
         (paths::EXPLAIN, get(selection::explain)),
+        (paths::CAPABILITY_SELECT, post(selection::select_capability)),
         (paths::SELECT_ANY, post(selection::select_any)),
         (paths::HEALTH, get(summary::overview)),
         (paths::SERVICE_HEALTH, get(summary::of_service)),

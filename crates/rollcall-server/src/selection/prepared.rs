@@ -11,12 +11,14 @@ use bytes::Bytes;
 use rollcall_catalog::{Catalog, Instance, Journaled, Service};
 use rollcall_gossip::MembershipView;
 use rollcall_health::Trend;
-use rollcall_routing::{Candidate, Forecast, Policy, RoundTrip, ServiceIndex, Tally};
+use rollcall_routing::{Candidate, Forecast, RoundTrip, ServiceIndex, Tally};
 use rollcall_types::{
-    CapabilityName, Label, Lifecycle, Millis, ServiceDefinition, ServiceKey, SortedSet, Status, UnixMillis,
+    CapabilityName, Label, Lifecycle, Millis, SelectionPolicy, ServiceDefinition, ServiceKey, SortedSet, Status,
+    UnixMillis,
 };
 
 use super::past::Past;
+use super::policy::policy;
 use super::reported::{Feedback, Reported};
 use crate::health::{HealthSnapshot, InstanceHealth};
 
@@ -27,6 +29,8 @@ use crate::health::{HealthSnapshot, InstanceHealth};
 pub(crate) struct Prepared {
     /// What `resolve` reads.
     pub(crate) index: ServiceIndex,
+    /// What its services say of how to choose, all of them the same.
+    pub(crate) said: SelectionPolicy,
     /// Picks that no load report tells of yet.
     pub(crate) tally: Tally,
     instances: Box<[Arc<Instance>]>,
@@ -83,7 +87,8 @@ impl Prepared {
                 candidate(key, service.definition.as_deref(), instance, health, reported, near, now)
             })
         });
-        let index = ServiceIndex::build(candidates.collect(), policy(services));
+        let (said, policy) = policy(services);
+        let index = ServiceIndex::build(candidates.collect(), policy);
         let journal = |instance: &Instance| views.catalog.journaled(instance);
         let is_timeless = sources.iter().all(|Source { service, .. }| {
             service.instances.values().all(|instance| {
@@ -91,7 +96,7 @@ impl Prepared {
                 is_timeless(instance, &health, journal(instance), service.definition.as_deref(), now)
             })
         });
-        let made = Self::assembled(index, sources, journal, before, now);
+        let made = Self::assembled(index, said, sources, journal, before, now);
         made.seen_at.store(views.catalog.revision().get(), Ordering::Relaxed);
         Self { health: ArcSwap::new(views.health.clone()), is_timeless, ..made }
     }
@@ -105,13 +110,15 @@ impl Prepared {
             let definition = past.service.definition.as_deref();
             candidate(&key, definition, instance, health, Reported::default(), &near, past.at)
         });
-        let index = ServiceIndex::build(candidates.collect(), policy(std::slice::from_ref(&past.service)));
+        let (said, policy) = policy(std::slice::from_ref(&past.service));
+        let index = ServiceIndex::build(candidates.collect(), policy);
         let source = Source { service: past.service.clone(), key, feedback: 0 };
-        Self::assembled(index, Box::new([source]), |instance| past.journaled(instance), None, past.at)
+        Self::assembled(index, said, Box::new([source]), |instance| past.journaled(instance), None, past.at)
     }
 
     fn assembled(
         index: ServiceIndex,
+        said: SelectionPolicy,
         sources: Box<[Source]>,
         journal: impl Fn(&Instance) -> Journaled,
         before: Option<&Self>,
@@ -134,6 +141,7 @@ impl Prepared {
             listings: [const { OnceLock::new() }; 2],
             instances,
             index,
+            said,
             tally,
             health: ArcSwap::default(),
             services: sources,
@@ -234,12 +242,6 @@ fn is_timeless(
         Lifecycle::Draining { deadline: Some(_), .. } | Lifecycle::Quarantined { .. } => true,
     };
     health.told.is_none() && !warms_up && !may_be_deregistered && !is_decided
-}
-
-/// How the instances of these services are to be chosen. Of several services, the longest slow start counts.
-fn policy(services: &[Arc<Service>]) -> Policy {
-    let slow_starts = services.iter().filter_map(|service| service.definition.as_ref()?.slow_start);
-    Policy { slow_start: slow_starts.max().unwrap_or_default(), ..Policy::default() }
 }
 
 fn candidate(

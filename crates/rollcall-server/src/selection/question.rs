@@ -1,7 +1,9 @@
 //! A question as it came from outside, judged in full: whatever front door it came through, the same rules hold.
 
 use rollcall_api::{CheckedSelection, FieldError, SelectRequest};
-use rollcall_routing::{Caller, Query, QueryError, Ratio, Strategy, Traits, VersionReq, Weights, version_req};
+use rollcall_routing::{
+    Caller, FailOpen, Query, QueryError, Ratio, Strategy, Traits, VersionReq, Weights, version_req,
+};
 use rollcall_types::CapabilityName;
 
 /// A question that can be asked as it is.
@@ -13,7 +15,7 @@ pub(crate) struct Question {
     version: Option<VersionReq>,
     preferred_version: Option<VersionReq>,
     tie_band: Option<Ratio>,
-    fail_open: Option<Ratio>,
+    fail_open: Option<FailOpen>,
 }
 
 const _: () = assert!(rollcall_api::PICKS_MAX == rollcall_routing::PICKS_MAX as u64);
@@ -42,7 +44,12 @@ impl Question {
         let version = constraint("version", asked.require.version.as_deref());
         let preferred_version = constraint("prefer.version", asked.prefer.version.as_deref());
         let ratio = |part: Option<f64>| part.and_then(|part| Ratio::try_from(part).ok());
-        let (tie_band, fail_open) = (ratio(asked.tie_band), ratio(asked.fail_open));
+        let tie_band = ratio(asked.tie_band);
+        let fail_open = match asked.fail_open {
+            None => None,
+            Some(rollcall_api::FailOpen::Never) => Some(FailOpen::Never),
+            Some(rollcall_api::FailOpen::Below(part)) => ratio(Some(part)).map(FailOpen::Below),
+        };
         let question = Self { strategy, weights, version, preferred_version, tie_band, fail_open, asked };
         if let Err(error) = question.query().validate() {
             errors.push(field_error(&error));
@@ -150,13 +157,15 @@ mod tests {
     }
 
     #[test]
-    fn failing_open_is_a_part_or_a_yes() {
-        let part = |body: &str| {
+    fn failing_open_is_a_part_a_yes_or_a_no() {
+        let asked = |body: &str| {
             let request = decode::from_json::<SelectRequest>(body.as_bytes()).unwrap();
-            Question::of(request).unwrap().query().fail_open.map(Ratio::get)
+            Question::of(request).unwrap().query().fail_open
         };
-        assert_eq!(part(r#"{"fail_open": true}"#), Some(0.0));
-        assert_eq!(part(r#"{"fail_open": false}"#), None);
-        assert_eq!(part(r#"{"fail_open": 0.5}"#), Some(0.5));
+        let below = |part: f64| Some(FailOpen::Below(part.try_into().unwrap()));
+        assert_eq!(asked(r#"{"fail_open": true}"#), below(0.0));
+        assert_eq!(asked(r#"{"fail_open": false}"#), Some(FailOpen::Never));
+        assert_eq!(asked(r#"{"fail_open": 0.5}"#), below(0.5));
+        assert_eq!(asked("{}"), None);
     }
 }

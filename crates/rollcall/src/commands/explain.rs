@@ -162,12 +162,23 @@ fn legend(told: &Explanation, paint: Paint) -> String {
         )
     });
     let past = if told.is_past { ", of the past" } else { "" };
-    let head = format!("strategy {}, revision {}{past}\n", printable(&told.strategy), told.revision);
+    let head = format!("strategy {}{}, revision {}{past}\n", printable(&told.strategy), deciders(told), told.revision);
     std::iter::once(head).chain(lines).collect()
+}
+
+/// Who decided what is not as it is by default.
+fn deciders(told: &Explanation) -> String {
+    let by = &told.decided_by;
+    let decided = [("strategy", &by.strategy), ("weights", &by.weights), ("tie band", &by.tie_band)];
+    let decided = decided.into_iter().chain([("fail open", &by.fail_open), ("subset", &by.subset)]);
+    let decided = decided.filter(|(_, who)| !who.is_empty() && *who != "default");
+    let told: Vec<String> = decided.map(|(what, who)| format!("{what} by the {}", printable(who))).collect();
+    if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
 }
 
 #[cfg(test)]
 mod tests {
+    use rollcall_api::DecidedBy;
     use serde_json::json;
 
     use super::*;
@@ -199,6 +210,12 @@ mod tests {
              strategy scored, revision 7\n\
              best      its rank is the best · changes with: Another instance\n\
              draining  an operator drains it · changes with: `undrain`\n"
+        );
+        let by = DecidedBy { strategy: "service".into(), weights: "request".into(), ..told.decided_by.clone() };
+        let decided = legend(&Explanation { decided_by: by, ..told.clone() }, Paint::plain());
+        assert!(
+            decided.starts_with("strategy scored (strategy by the service, weights by the request), revision 7\n"),
+            "{decided}"
         );
         let detailed = explanation(&told, true, Paint::plain());
         assert!(detailed.contains("  load           0.30 × 0.80 = 0.240  20 of 100 in flight\n"), "{detailed}");

@@ -81,6 +81,10 @@ impl Source for Fixture {
         }
     }
 
+    fn ttl_s(&self, service: &ServiceName) -> Option<u32> {
+        (service.as_str() == "heavy").then_some(5)
+    }
+
     fn node(&self, name: &str) -> Option<Host> {
         (name == "n1").then(|| Host::try_from("127.0.0.1").unwrap())
     }

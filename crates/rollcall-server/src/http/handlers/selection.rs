@@ -9,7 +9,7 @@ use rollcall_api::{
     paths,
 };
 use rollcall_routing::{Census, Reason, Reasons, Refusal};
-use rollcall_types::{Revision, ServiceName};
+use rollcall_types::{CapabilityName, Revision, ServiceName};
 use serde::{Serialize, Serializer};
 
 use crate::app::{App, Shared};
@@ -38,17 +38,38 @@ pub(crate) async fn select(
     request: Request,
 ) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    let question = question(&app, request.into_body()).await?;
-    if question.capability().is_some() {
-        let rule =
-            format!("must not be given here, where the service is known; ask {} for a capability", paths::SELECT_ANY);
-        return Err(vec![FieldError::new("capability", rule)].into());
-    }
+    let asked = asked(&app, request.into_body()).await?;
+    refuse_capability(
+        &asked,
+        &format!("where the service is known; ask {} for a capability", paths::CAPABILITY_SELECT),
+    )?;
+    let question = Question::of(asked)?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
     answer(&app, &view, Among::Service(&service), &question)
 }
 
-/// `POST /v1/select`: the same among every service that offers a capability.
+/// `POST /v1/capabilities/{capability}/select`: the same among every service that offers a capability.
+#[utoipa::path(
+    post,
+    path = paths::CAPABILITY_SELECT,
+    params(("capability" = String, Path, description = "Name of the capability"), SelectQuery),
+    request_body = SelectRequest,
+    responses((status = 200, description = "Whom to send it to", body = Selection), (status = "default", body = Problem, content_type = PROBLEM_JSON))
+)]
+pub(crate) async fn select_capability(
+    State(app): State<Shared>,
+    path: PathValues,
+    Query(query): Query<SelectQuery>,
+    request: Request,
+) -> Result<Response> {
+    let capability: CapabilityName = path.get("capability")?;
+    let mut asked = asked(&app, request.into_body()).await?;
+    refuse_capability(&asked, "where the path names it")?;
+    asked.capability = Some(capability.to_string());
+    answer_any(&app, query, asked).await
+}
+
+/// `POST /v1/select`: the same with the capability in the body.
 #[utoipa::path(
     post,
     path = paths::SELECT_ANY,
@@ -61,12 +82,25 @@ pub(crate) async fn select_any(
     Query(query): Query<SelectQuery>,
     request: Request,
 ) -> Result<Response> {
-    let question = question(&app, request.into_body()).await?;
+    let asked = asked(&app, request.into_body()).await?;
+    answer_any(&app, query, asked).await
+}
+
+/// Answers for the capability that is in the question.
+async fn answer_any(app: &Shared, query: SelectQuery, asked: SelectRequest) -> Result<Response> {
+    let question = Question::of(asked)?;
     let Some(capability) = question.capability() else {
         return Err(vec![FieldError::new("capability", "must be given")].into());
     };
-    let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    answer(&app, &view, Among::Capability(capability), &question)
+    let view = View::obtain(app, query.consistency, query.min_revision, None).await?;
+    answer(app, &view, Among::Capability(capability), &question)
+}
+
+fn refuse_capability(asked: &SelectRequest, here: &str) -> Result<()> {
+    if asked.capability.is_none() {
+        return Ok(());
+    }
+    Err(vec![FieldError::new("capability", format!("must not be given here, {here}"))].into())
 }
 
 /// `GET …/explain`: why each instance would be picked or not.
@@ -95,7 +129,7 @@ pub(crate) async fn explain(
         past.map_err(|unknown| view.lacks(no_past(unknown)))?
     };
     let explained = explained.map_err(|unpicked| view.lacks(failure(among, unpicked)))?;
-    answer::read(&view, None, &explained::wire(&explained, revision, revision < present))
+    answer::read(&view, None, &explained::wire(&explained, &question.query(), revision, revision < present))
 }
 
 fn no_past(unknown: NoPast) -> Failure {
@@ -107,10 +141,9 @@ fn no_past(unknown: NoPast) -> Failure {
     Failure::new(code, unknown.to_string())
 }
 
-async fn question(app: &App, body: Body) -> Result<Question> {
+async fn asked(app: &App, body: Body) -> Result<SelectRequest> {
     let body = app.bodies.read_within(body, QUESTION_BYTES_MAX).await?;
-    let request = if body.bytes.is_empty() { SelectRequest::default() } else { decode::from_json(&body.bytes)? };
-    Ok(Question::of(request)?)
+    Ok(if body.bytes.is_empty() { SelectRequest::default() } else { decode::from_json(&body.bytes)? })
 }
 
 fn answer(app: &App, view: &View, among: Among<'_>, question: &Question) -> Result<Response> {
@@ -120,7 +153,7 @@ fn answer(app: &App, view: &View, among: Among<'_>, question: &Question) -> Resu
     let explanation = || {
         let explained = app.selector.explain_picked(&view.catalog, &picked, &query);
         let explained = explained.map_err(|unpicked| failure(among, unpicked))?;
-        Ok::<_, Failure>(explained::wire(&explained, view.catalog.revision(), false))
+        Ok::<_, Failure>(explained::wire(&explained, &query, view.catalog.revision(), false))
     };
     let body = SelectionRef {
         picks: Picks(&picked),
