@@ -263,6 +263,16 @@ impl Node {
         let answer = call.timeout(Duration::from_secs(5)).answer().await;
         assert!((200..300).contains(&answer.status), "{}: {}", answer.line, answer.text());
     }
+
+    /// Makes the node take its disk to have so many bytes free; `None` for as many as it has.
+    ///
+    /// # Panics
+    /// When the node was started without `--fault-injection`.
+    pub async fn pretend_disk_free(&self, bytes: Option<u64>) {
+        let call = self.post("/v1/debug/disk-free").json(&json!({ "bytes": bytes }));
+        let answer = call.timeout(Duration::from_secs(5)).answer().await;
+        assert!((200..300).contains(&answer.status), "{}: {}", answer.line, answer.text());
+    }
 }
 
 impl Drop for Cluster {

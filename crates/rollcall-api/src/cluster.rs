@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Timestamp;
+use crate::{Forecast, Timestamp};
 
 /// The answer of `GET /v1/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -83,7 +83,7 @@ pub enum Lateness {
 }
 
 /// A member of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     /// Name, unique among the members.
     pub name: String,
@@ -111,6 +111,9 @@ pub struct Member {
     /// What gossip tells of it; `null` while nothing was heard.
     #[serde(default)]
     pub gossip: Option<MemberGossip>,
+    /// What it expects of itself if trends go on: of its log's disk, how far it is behind, its memory. Empty while nothing is.
+    #[serde(default)]
+    pub forecasts: Vec<Forecast>,
 }
 
 /// What the failure detector of the answering node measures of a member.
@@ -140,7 +143,7 @@ pub struct MemberGossip {
 }
 
 /// The answer of `GET /v1/cluster/members`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Members {
     /// The members, in order of name.
     pub items: Vec<Member>,
@@ -186,7 +189,7 @@ pub struct LinkFault {
 
 /// An event of `GET /v1/cluster/events`. The stream begins with `members` and goes on with what changes; a client that
 /// falls behind gets `members` again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ClusterEvent {
     /// All members as they are.

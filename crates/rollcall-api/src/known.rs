@@ -107,7 +107,7 @@ pub enum ForecastSignal {
     Unknown,
 }
 
-/// What is expected of an instance.
+/// What is expected of an instance or a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outlook {

@@ -72,6 +72,8 @@ pub const TRANSFER_LEADER: &str = "/v1/cluster/transfer-leader";
 pub const LEAVE: &str = "/v1/cluster/leave";
 /// Cuts links to other nodes; only there with `--fault-injection`.
 pub const BLOCK_PEERS: &str = "/v1/debug/block-peers";
+/// Makes the node take its disk to have so many bytes free; only there with `--fault-injection`.
+pub const DISK_FREE: &str = "/v1/debug/disk-free";
 /// Metrics in the Prometheus text format.
 pub const METRICS: &str = "/metrics";
 /// Where Prometheus finds what to scrape (`http_sd_config`): GET.

@@ -99,6 +99,38 @@ pub fn when(forecast: &Forecast) -> String {
     }
 }
 
+/// What is expected of a node, in words: `disk full in about 40m (3.1 GB, fails at 268 MB, confidence 0.71)`.
+pub fn node_outlook(forecast: &Forecast) -> String {
+    let failure = match forecast.signal {
+        Some(ForecastSignal::DiskFree) => "disk full",
+        Some(ForecastSignal::Memory) => "memory full",
+        Some(ForecastSignal::Fsync) => "log too slow for the disk",
+        Some(ForecastSignal::ApplyLag) => "too far behind the log",
+        Some(ForecastSignal::Lateness) => "too late for its own schedule",
+        _ => "predicted to fail",
+    };
+    let numbers = [
+        forecast.now.map(|now| amount(now, forecast.signal)),
+        forecast.threshold.map(|threshold| format!("fails at {}", amount(threshold, forecast.signal))),
+        forecast.confidence.map(|confidence| format!("confidence {confidence:.2}")),
+    ];
+    let numbers: Vec<_> = numbers.into_iter().flatten().collect();
+    // An alarm stands for a while after its trend has ended.
+    let when = if forecast.likely_ms.is_some() { when(forecast) } else { "if it goes on".to_owned() };
+    if numbers.is_empty() { format!("{failure} {when}") } else { format!("{failure} {when} ({})", numbers.join(", ")) }
+}
+
+fn amount(value: f64, signal: Option<ForecastSignal>) -> String {
+    match signal {
+        Some(ForecastSignal::DiskFree) if value >= 1e9 => format!("{:.1} GB", value / 1e9),
+        Some(ForecastSignal::DiskFree) => format!("{:.0} MB", value / 1e6),
+        Some(ForecastSignal::Memory | ForecastSignal::Cpu | ForecastSignal::InFlight | ForecastSignal::ErrorRate) => {
+            format!("{:.0} %", 100.0 * value)
+        }
+        _ => format!("{value:.0} ms"),
+    }
+}
+
 /// The word for a signal whose trend predicts a failure: that of the API.
 pub fn signal_word(signal: ForecastSignal) -> Option<String> {
     let word = serde_json::to_value(signal).ok()?.as_str()?.replace('_', " ");
@@ -202,6 +234,21 @@ mod tests {
             assert_eq!(age(since, now), text);
         }
         assert_eq!(age(Timestamp::from_millis(9), Timestamp::from_millis(5)), "0s");
+    }
+
+    #[test]
+    fn what_a_node_expects_of_itself_is_said_with_its_numbers() {
+        let said = |forecast: serde_json::Value| node_outlook(&serde_json::from_value(forecast).unwrap());
+        let disk = json!({
+            "outlook": "predicted_failure", "signal": "disk_free", "now": 3.1e9, "threshold": 268_435_456.0,
+            "likely_ms": 2_400_000, "confidence": 0.71
+        });
+        assert_eq!(said(disk), "disk full in about 40m (3.1 GB, fails at 268 MB, confidence 0.71)");
+        let memory = json!({ "signal": "memory", "now": 0.825, "threshold": 0.95, "earliest_ms": 60_000, "likely_ms": 90_000,
+            "latest_ms": 120_000 });
+        assert_eq!(said(memory), "memory full in 1m to 2m (82 %, fails at 95 %)");
+        assert_eq!(said(json!({ "signal": "fsync", "now": 90.4 })), "log too slow for the disk if it goes on (90 ms)");
+        assert_eq!(said(json!({ "signal": "of_a_later_build" })), "predicted to fail if it goes on");
     }
 
     #[track_caller]

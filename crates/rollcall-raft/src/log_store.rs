@@ -11,13 +11,14 @@
 
 mod record;
 mod repair;
+mod syncs;
 
 use std::fmt;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -27,6 +28,7 @@ use raft_log::api::raft_log_writer::RaftLogWriter;
 use tokio::sync::watch;
 
 use self::record::{Callback, LogTypes, Record, RecordPayload};
+pub(crate) use self::syncs::Syncs;
 use crate::error::Error;
 use crate::planted::{Bug, is_planted};
 use crate::types::{Entry, LogId, TypeConfig, Vote};
@@ -56,6 +58,7 @@ pub(crate) struct LogStore {
 
 struct Shared {
     log: RwLock<RaftLog<LogTypes>>,
+    syncs: Arc<Syncs>,
     /// Dropped after the log, and so tells that it is closed.
     open: watch::Sender<()>,
 }
@@ -90,7 +93,9 @@ impl LogStore {
         // The check above already cut what may be cut; whatever else is wrong must be refused.
         config.wal.truncate_incomplete_record = Some(false);
         match with_exact_timers(|| RaftLog::open(Arc::new(config))) {
-            Ok(log) => Ok(Self { shared: Arc::new(Shared { log: RwLock::new(log), open: watch::Sender::new(()) }) }),
+            Ok(log) => Ok(Self {
+                shared: Arc::new(Shared { log: RwLock::new(log), syncs: Arc::default(), open: watch::Sender::new(()) }),
+            }),
             Err(error) => Err(repair::find_damage(dir).unwrap_or_else(|| failed(error))),
         }
     }
@@ -98,6 +103,11 @@ impl LogStore {
     /// Tells when the log is closed.
     pub(crate) fn closing(&self) -> Closing {
         Closing(self.shared.open.subscribe())
+    }
+
+    /// How long writes take.
+    pub(crate) fn syncs(&self) -> Arc<Syncs> {
+        self.shared.syncs.clone()
     }
 
     /// Whether nothing was ever written: no vote, no entry.
@@ -310,7 +320,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         }
-        log.flush(!is_planted(Bug::AckBeforeFsync), Some(Callback::Flushed(callback)))
+        log.flush(
+            !is_planted(Bug::AckBeforeFsync),
+            Some(Callback::Flushed(callback, Instant::now(), self.shared.syncs.clone())),
+        )
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {

@@ -17,6 +17,7 @@ use crate::pinned::Pinned;
 use crate::probe::Policy;
 use crate::reports::Reports;
 use crate::selection::Selector;
+use crate::vitals::Vitals;
 use crate::watch::Hub;
 
 /// The handles of one node.
@@ -33,7 +34,9 @@ pub(crate) struct App {
     pub(crate) targets: Policy,
     /// Health of instances.
     pub(crate) health: Health,
-    /// What is reported of them.
+    /// What all nodes expect of themselves.
+    pub(crate) vitals: Vitals,
+    /// What is reported of instances.
     pub(crate) reports: Reports,
     /// Counts of it.
     pub(crate) summaries: Summaries,

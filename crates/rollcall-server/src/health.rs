@@ -33,7 +33,7 @@ mod slots;
 pub(crate) mod summary;
 mod task;
 mod tracked;
-mod trends;
+pub(crate) mod trends;
 mod view;
 
 use std::sync::Arc;
@@ -51,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::ask::ask;
 pub(crate) use self::detail::{Detail, Heard, Seen, SeenCheck};
+pub(crate) use self::forecasts::Told;
 pub(crate) use self::leases::{Heartbeat, Leases, NotRenewed, Renewed};
 pub(crate) use self::prober::Probe;
 pub(crate) use self::slots::is_watched;

@@ -20,6 +20,7 @@ mod reports;
 mod schema;
 mod selection;
 mod telemetry;
+mod vitals;
 mod watch;
 
 pub use config::{ConfigError, DnsConfig, ENV_PREFIX, ForecastConfig, NodeConfig, ProbeConfig, Secret, parse_duration};

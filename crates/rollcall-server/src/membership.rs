@@ -11,19 +11,23 @@ use rollcall_raft::{Consensus, PeerNode, RaftStatus, Role};
 use rollcall_types::{MonoTime, NodeId, UnixMillis};
 
 use crate::clock::wall_clock;
+use crate::vitals::{Board, Vitals};
 
 /// Both truths at one moment.
 pub(crate) struct Membership<'a> {
     pub(crate) status: &'a RaftStatus,
     pub(crate) gossip: &'a MembershipView,
+    /// What nodes expect of themselves.
+    pub(crate) vitals: &'a Board,
     /// Reading of gossip's clock and the wall clock, taken together.
     pub(crate) now: (MonoTime, UnixMillis),
 }
 
 /// The members as this node sees them now.
-pub(crate) fn members(consensus: &Consensus, gossip: &Handle) -> Members {
+pub(crate) fn members(consensus: &Consensus, gossip: &Handle, vitals: &Vitals) -> Members {
     let (status, view) = (consensus.status(), gossip.view());
-    let membership = Membership { status: &status, gossip: &view, now: (gossip.now(), wall_clock()) };
+    let now = (gossip.now(), wall_clock());
+    let membership = Membership { status: &status, gossip: &view, vitals: &vitals.board(), now };
     membership.wire(consensus.catalog().revision().get(), |node| consensus.is_connected(node))
 }
 
@@ -66,9 +70,13 @@ impl Membership<'_> {
             since: None,
             cause: String::new(),
             gossip: None,
+            forecasts: Vec::new(),
         };
         match self.gossip.members.get(&peer.name).filter(|heard| is_of(heard, id)) {
-            Some(heard) => self.doubted(observed(member, heard), heard),
+            Some(heard) => {
+                let forecasts = self.vitals.of(&heard.health, self.now.1);
+                api::Member { forecasts, ..self.doubted(observed(member, heard), heard) }
+            }
             None if is_connected => api::Member {
                 state: MemberState::Alive,
                 cause: "connected; nothing heard through gossip yet".to_owned(),
@@ -129,6 +137,7 @@ fn stranger(heard: &Member) -> api::Member {
         since: None,
         cause: String::new(),
         gossip: None,
+        forecasts: Vec::new(),
     };
     observed(member, heard)
 }

@@ -33,6 +33,7 @@ use crate::probe::{self, Prober};
 use crate::reports::Reports;
 use crate::selection::Selector;
 use crate::telemetry;
+use crate::vitals::{self, Vitals};
 use crate::watch::Hub;
 
 /// How long running requests may go on after the node was told to stop.
@@ -163,6 +164,16 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let (health, mut health_task) =
         Health::start(name.clone(), consensus.clone(), gossip.clone(), prober, forecast, stop.clone());
 
+    let vitals = Vitals::default();
+    followers.spawn(vitals.clone().run(vitals::Parts {
+        consensus: consensus.clone(),
+        gossip: gossip.clone(),
+        data_dir: config.data_dir.clone(),
+        election_timeout_min: raft::Timers::default().election_timeout_min,
+        forecast,
+        stop: stop.clone(),
+    }));
+
     let key = config.secret.as_ref().map_or(LOOPBACK_SECRET, |secret| secret.as_bytes());
     let (reports, reports_task) = Reports::start(consensus.clone(), gossip.clone(), key, stop.clone());
     let selector = Selector::new(health.reader().clone(), gossip.clone(), Arc::new(reports.reader().clone()));
@@ -181,6 +192,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         gossip: gossip.clone(),
         targets: config.probe.policy(config.is_on_loopback()),
         health,
+        vitals,
         reports,
         hub,
         summaries: Summaries::default(),

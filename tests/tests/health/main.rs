@@ -5,4 +5,5 @@ mod failing;
 mod forecast;
 mod journal;
 mod leases;
+mod nodes;
 mod support;

@@ -145,9 +145,22 @@ impl Forecasts {
 }
 
 fn pack((place, tenancy, it): &(u8, Tenancy, Forecast), bytes: &mut Vec<u8>) {
-    let outlook = if it.outlook == Outlook::FailurePredicted { 2 } else { 1 };
     bytes.push(*place);
     bytes.extend(tenancy.bits().to_le_bytes());
+    pack_numbers(it, bytes);
+}
+
+fn unpack(entry: &[u8; ENTRY]) -> Option<(u8, Tenancy, Forecast)> {
+    let [place, low, high, numbers @ ..] = entry;
+    Some((*place, Tenancy::from_bits(u16::from_le_bytes([*low, *high])), unpack_numbers(numbers)?))
+}
+
+/// Bytes of a forecast without whom it is about.
+pub(super) const NUMBERS: usize = ENTRY - 3;
+
+/// A forecast as bytes: of an entry what follows place and tenancy.
+pub(super) fn pack_numbers(it: &Forecast, bytes: &mut Vec<u8>) {
+    let outlook = if it.outlook == Outlook::FailurePredicted { 2 } else { 1 };
     bytes.push(it.quantity as u8 | outlook << 4 | u8::from(it.is_straight) << 6);
     bytes.extend([it.level, it.threshold, it.rate_per_minute].map(f32::to_le_bytes).as_flattened());
     bytes.push(it.confidence);
@@ -155,8 +168,9 @@ fn pack((place, tenancy, it): &(u8, Tenancy, Forecast), bytes: &mut Vec<u8>) {
     bytes.extend(due.map(u32::to_le_bytes).as_flattened());
 }
 
-fn unpack(entry: &[u8; ENTRY]) -> Option<(u8, Tenancy, Forecast)> {
-    let [place, low, high, kind, numbers @ ..] = entry;
+/// What [`pack_numbers`] packed; `None` when that cannot be.
+pub(super) fn unpack_numbers(packed: &[u8; NUMBERS]) -> Option<Forecast> {
+    let [kind, numbers @ ..] = packed;
     let (numbers, rest) = numbers.split_first_chunk::<12>()?;
     let (&confidence, due) = rest.split_first()?;
     let (numbers, _) = numbers.as_chunks::<4>();
@@ -182,5 +196,5 @@ fn unpack(entry: &[u8; ENTRY]) -> Option<(u8, Tenancy, Forecast)> {
             }
         },
     };
-    forecast.is_sound().then_some((*place, Tenancy::from_bits(u16::from_le_bytes([*low, *high])), forecast))
+    forecast.is_sound().then_some(forecast)
 }

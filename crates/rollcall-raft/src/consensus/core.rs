@@ -20,7 +20,7 @@ use super::propose::Forward;
 use super::session::Session;
 use crate::error::Error;
 use crate::identity::DataDir;
-use crate::log_store::Closing;
+use crate::log_store::{Closing, Syncs};
 use crate::snapshot::SnapshotStore;
 use crate::state_machine::View;
 use crate::transport::acks::Acks;
@@ -59,6 +59,7 @@ pub(crate) struct Core {
     pub(super) has_stopped: AtomicBool,
     pub(super) contact: Contact,
     pub(super) started: Instant,
+    pub(super) syncs: Arc<Syncs>,
     pub(super) files: Mutex<Option<Files>>,
 }
 

@@ -1,5 +1,7 @@
 //! Cheap questions about a running node, for callers that ask on every request, and the wait for its end.
 
+use std::time::Duration;
+
 use rollcall_types::NodeId;
 use tokio::time::Instant;
 
@@ -22,6 +24,12 @@ impl Consensus {
     /// Whether this node has a connection to `node` at present; always true of itself.
     pub fn is_connected(&self, node: NodeId) -> bool {
         node == self.core.node || self.core.links.find(node).is_some_and(|link| link.is_up())
+    }
+
+    /// The mean time that entries took to be on this node's disk since this was last called; `None` when none were written.
+    /// For one caller: each call begins anew.
+    pub fn take_sync_time(&self) -> Option<Duration> {
+        self.core.syncs.take_mean()
     }
 
     /// Waits until the node cannot go on: its disk failed, a part of it broke, or the cluster removed it.

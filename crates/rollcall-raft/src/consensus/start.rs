@@ -185,6 +185,7 @@ async fn run(
     let links = Arc::new(Links::default());
     let (view, snapshots) = (machine.view(), machine.snapshots());
     let files = Files { log: log.closing(), _data_dir: data_dir };
+    let syncs = log.syncs();
     let acks = Arc::new(Acks::default());
     let networks = Networks { hub: hub.clone(), links: links.clone(), acks: acks.clone() };
     let raft = Raft::new(member.node.get(), config, networks, log, machine).await;
@@ -215,6 +216,7 @@ async fn run(
         has_stopped: AtomicBool::new(false),
         contact: Contact::default(),
         started: Instant::now(),
+        syncs,
         files: Mutex::new(Some(files)),
         raft,
         hub: hub.clone(),

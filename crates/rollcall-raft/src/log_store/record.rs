@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::Instant;
 
 use openraft::storage::IOFlushed;
 use raft_log::codeq::{Decode, Encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::syncs::Syncs;
 use crate::codec::{self, CodecError, Kind};
 use crate::types::{LogId, Payload, TypeConfig, Vote};
 
@@ -145,8 +147,8 @@ impl Decode for RecordPayload {
 
 /// Whom to tell when a write is on disk.
 pub(crate) enum Callback {
-    /// openraft, about entries.
-    Flushed(IOFlushed<TypeConfig>),
+    /// openraft, about entries that were handed over then.
+    Flushed(IOFlushed<TypeConfig>, Instant, Arc<Syncs>),
     /// A task that waits.
     Waiting(tokio::sync::oneshot::Sender<io::Result<()>>),
     /// A thread that waits.
@@ -156,7 +158,10 @@ pub(crate) enum Callback {
 impl raft_log::Callback for Callback {
     fn send(self, result: io::Result<()>) {
         match self {
-            Self::Flushed(callback) => callback.io_completed(result),
+            Self::Flushed(callback, since, syncs) => {
+                syncs.done(since.elapsed());
+                callback.io_completed(result);
+            }
             // A receiver that is gone does not wait any more.
             Self::Waiting(tx) => {
                 let _ = tx.send(result);

@@ -130,6 +130,6 @@ pub(super) fn capabilities_refused(reason: &'static str) {
     counter!(CAPABILITIES_REFUSED, "reason" => reason).increment(1);
 }
 
-pub(super) fn forecasts_refused(reason: &'static str) {
+pub(crate) fn forecasts_refused(reason: &'static str) {
     counter!(FORECASTS_REFUSED, "reason" => reason).increment(1);
 }

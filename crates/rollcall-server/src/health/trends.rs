@@ -8,8 +8,9 @@
 //!
 //! A series begins with the first sample that is not zero: an instance that never fails has no series of errors. It is evaluated
 //! with each outcome, which does something once a bucket. A bucket lasts as long as is configured, but no shorter than the
-//! interval of the check: below that most buckets would be empty, and a series of holes is never assessed. Memory fills more
-//! slowly than all else, and has buckets that are six times as long.
+//! interval of the check: below that most buckets would be empty, and a series of holes is never assessed. Memory and disks
+//! fill more slowly than all else, and have buckets that are six times as long. What a node measures of itself goes the same way:
+//! see [`crate::vitals`].
 //!
 //! Limits: all series of a node take at most [`BYTES_MAX`]; some 0.6 KB each with a window of 60, so 50,000 series. What comes
 //! beyond that has no trend, and is counted in `rollcall_forecast_without_room`. Above 20,000 instances for each node, two
@@ -26,7 +27,7 @@ use rollcall_types::MonoTime;
 
 /// Most bytes that all series of a node take.
 pub(crate) const BYTES_MAX: usize = 32 << 20;
-/// Buckets of memory are so many times as long as those of all else.
+/// Buckets of memory and disks are so many times as long as those of all else.
 const SLOW_BUCKETS: u32 = 6;
 
 /// What all series of a node share.
@@ -46,7 +47,13 @@ struct Kept {
     series: Series,
 }
 
-/// The series of one instance.
+impl Kept {
+    fn seen(&self) -> Seen<'_> {
+        Seen { watched: self.watched, series: &self.series }
+    }
+}
+
+/// The series of one instance, or of this node.
 #[derive(Default)]
 pub(crate) struct Trends {
     kept: Vec<Kept>,
@@ -81,7 +88,8 @@ impl Forecasting {
     /// The windows of a quantity that is sampled once an `interval`.
     fn options_of(&self, quantity: Quantity, interval: Duration) -> Options {
         let configured = self.options.bucket();
-        let slow = if quantity == Quantity::Memory { configured.saturating_mul(SLOW_BUCKETS) } else { configured };
+        let is_slow = matches!(quantity, Quantity::Memory | Quantity::DiskFree);
+        let slow = if is_slow { configured.saturating_mul(SLOW_BUCKETS) } else { configured };
         let bucket = slow.max(interval).min(Options::BUCKET_MAX);
         Options::new(bucket, self.options.window()).unwrap_or(self.options)
     }
@@ -144,6 +152,18 @@ impl Trends {
         }
     }
 
+    /// Takes in a sample of what is not of a check; sampled once an `interval`.
+    pub(crate) fn measure(
+        &mut self,
+        watched: Watched,
+        value: f64,
+        interval: Duration,
+        all: &mut Forecasting,
+        now: MonoTime,
+    ) {
+        self.sample((0, || Ok(watched)), value, interval, all, now);
+    }
+
     fn sample(
         &mut self,
         (check, watched): (usize, impl FnOnce() -> Result<Watched, ThresholdError>),
@@ -201,8 +221,13 @@ impl Trends {
         self.prospect().decisive?.forecast()
     }
 
+    /// The numbers of each series of which anything is expected.
+    pub(crate) fn forecasts(&self) -> impl Iterator<Item = Forecast> {
+        self.kept.iter().filter_map(|kept| Prospect::of([kept.seen()]).decisive?.forecast())
+    }
+
     fn prospect(&self) -> Prospect {
-        Prospect::of(self.kept.iter().map(|kept| Seen { watched: kept.watched, series: &kept.series }))
+        Prospect::of(self.kept.iter().map(Kept::seen))
     }
 }
 

@@ -96,7 +96,7 @@ mod tests {
         let document: Value = serde_json::from_str(super::document()).unwrap();
         let described: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         // Tests only: cuts links, and is refused without `--fault-injection`.
-        let hidden = [rollcall_api::paths::BLOCK_PEERS];
+        let hidden = [rollcall_api::paths::BLOCK_PEERS, rollcall_api::paths::DISK_FREE];
         let routed: BTreeSet<String> = crate::http::router::table()
             .into_iter()
             .map(|(path, _)| path)

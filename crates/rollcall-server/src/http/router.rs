@@ -70,6 +70,7 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::TRANSFER_LEADER, post(cluster::transfer_leader)),
         (paths::SNAPSHOT, get(cluster::snapshot)),
         (paths::BLOCK_PEERS, post(cluster::block_peers)),
+        (paths::DISK_FREE, post(cluster::disk_free)),
         (paths::SD_PROMETHEUS, get(scraping::targets)),
         (paths::LIVEZ, get(node::livez)),
         (paths::READYZ, get(node::readyz)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::StreamExt as _;
 use rollcall_api::client::ClientError;
+use rollcall_api::words::node_outlook;
 use rollcall_api::{ClusterEvent, Members, RaftRole, paths};
 use serde_json::json;
 
@@ -202,6 +203,7 @@ fn role(role: RaftRole) -> Cell {
 fn remarks(members: &Members) -> Vec<String> {
     let mut lines = Vec::new();
     for member in &members.items {
+        lines.extend(member.forecasts.iter().map(|forecast| format!("{}: {}", member.name, node_outlook(forecast))));
         let Some(gossip) = &member.gossip else { continue };
         if !gossip.witnesses.is_empty() {
             lines.push(format!("{} is suspected by {}", member.name, gossip.witnesses.join(", ")));
@@ -243,8 +245,13 @@ mod tests {
             "generation": 9, "silence_ms": 1201, "patience_ms": 1000, "rtt_us": 1400, "lateness": "on_time",
             "witnesses": ["node-1", "node-2"], "flaps": 0, "is_unheard": false, "rival_generation": 7
         });
+        let mut leader = member("node-1", Some(1), "leader", "alive");
+        leader["forecasts"] = json!([{
+            "outlook": "predicted_failure", "signal": "disk_free", "now": 3.1e9, "threshold": 268_435_456.0,
+            "likely_ms": 2_400_000, "confidence": 0.71
+        }]);
         serde_json::from_value(json!({
-            "items": [suspect, member("node-1", Some(1), "leader", "alive"), member("old", None, "unknown", "alive")],
+            "items": [suspect, leader, member("old", None, "unknown", "alive")],
             "revision": 4, "next_cursor": null,
             "observer": {
                 "name": "node-1", "generation": 3, "sealing_key": "00c0ffee", "lateness": "on_time", "stalls": 0,
@@ -272,6 +279,7 @@ mod tests {
             [
                 "far-away is suspected by node-1, node-2",
                 "two processes are called far-away: generation 9 is the member; stop the one of generation 7, or rename it",
+                "node-1: disk full in about 40m (3.1 GB, fails at 268 MB, confidence 0.71)",
                 "nothing that node-2 sends reaches node-1, though others hear it"
             ]
         );

@@ -204,6 +204,23 @@ pub(crate) async fn block_peers(State(app): State<Shared>, write: Write) -> Resu
     answer::json(StatusCode::OK, HeaderMap::new(), &serde_json::json!({}))
 }
 
+/// The body of `POST /v1/debug/disk-free`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DiskFree {
+    bytes: Option<u64>,
+}
+
+/// `POST /v1/debug/disk-free`: makes the node take its disk to have so many bytes free; `null` for as many as it has. For tests.
+pub(crate) async fn disk_free(State(app): State<Shared>, write: Write) -> Result<Response> {
+    if !app.fault_injection {
+        return Err(Failure::new(Code::NotFound, "this node was not started with --fault-injection"));
+    }
+    let request: DiskFree = decode::from_json(write.body())?;
+    app.vitals.pretend_disk_free(request.bytes);
+    answer::json(StatusCode::OK, HeaderMap::new(), &serde_json::json!({}))
+}
+
 /// The voter to hand leadership to when nobody said which: as far as the leader knows, the one that lacks least.
 fn successor(status: &Status) -> Result<NodeId> {
     let others = status.voters.keys().copied().filter(|node| Some(*node) != status.leader);

@@ -31,7 +31,7 @@ const COMMENT_INTERVAL: Duration = Duration::from_secs(10);
 )]
 pub(crate) async fn list(State(app): State<Shared>) -> Result<Response> {
     let view = View::obtain(&app, None, None, None).await?;
-    answer::read(&view, None, &membership::members(&app.consensus, &app.gossip))
+    answer::read(&view, None, &membership::members(&app.consensus, &app.gossip, &app.vitals))
 }
 
 /// `GET /v1/cluster/events`: all members first, then what changes among them, as this node sees it.
@@ -81,5 +81,5 @@ async fn next_frame(app: &Shared, events: &mut Receiver<MemberEvent>) -> Option<
 }
 
 fn members_frame(app: &Shared) -> Bytes {
-    ClusterEvent::Members(membership::members(&app.consensus, &app.gossip)).to_sse().into()
+    ClusterEvent::Members(membership::members(&app.consensus, &app.gossip, &app.vitals)).to_sse().into()
 }

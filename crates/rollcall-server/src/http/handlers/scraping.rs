@@ -47,7 +47,7 @@ pub(crate) async fn targets(AppState(app): AppState<Shared>, Query(query): Query
     let mut groups = Vec::new();
     let is_narrowed = query.service.is_some() || query.tag.is_some();
     if query.role != Some(ScrapeRole::Instance) && !is_narrowed {
-        groups.extend(membership::members(&app.consensus, &app.gossip).items.iter().filter_map(node));
+        groups.extend(membership::members(&app.consensus, &app.gossip, &app.vitals).items.iter().filter_map(node));
     }
     if query.role != Some(ScrapeRole::Node) {
         let (catalog, reading) = (view.catalog.clone(), Reading::of(&app, &view.catalog));

@@ -1,0 +1,56 @@
+//! A node whose disk fills says so to all others before it is full.
+
+use std::time::{Duration, Instant};
+
+use rollcall_tests::{Cluster, Node, note, wait_until};
+use serde_json::{Value, json};
+
+use crate::support::all;
+
+/// Longest wait for what a disk brings that is full after 20 s.
+const FILLING: Duration = Duration::from_secs(90);
+/// What the disk has at first, and what it loses in a second.
+const FREE: u64 = 1_600_000_000;
+const LOST: u64 = 66_000_000;
+
+/// What `node` shows of the disk of the member `name`; `null` while nothing is expected.
+async fn disk_of(node: &Node, name: &str) -> Value {
+    let members = node.get("/v1/cluster/members").answer().await.expect(200).json();
+    let members = members["items"].as_array().unwrap().clone();
+    let member = members.into_iter().find(|member| member["name"] == name).unwrap();
+    let forecasts = member["forecasts"].as_array().unwrap().clone();
+    forecasts.into_iter().find(|forecast| forecast["signal"] == "disk_free").unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_disk_fills_is_predicted_to_fail_on_every_node_and_no_more_when_there_is_room() {
+    let arguments = Cluster::of(3).with_fault_injection().argument("--forecast-bucket=100ms");
+    let cluster = arguments.argument("--forecast-window=20").start().await;
+    let nodes = all(&cluster);
+    let name = nodes[0].name();
+
+    let began = Instant::now();
+    for node in &nodes {
+        wait_until(&format!("{} to know that the disk of {name} fills", node.name()), FILLING, async || {
+            let lost = u64::try_from(began.elapsed().as_millis()).unwrap() * LOST / 1_000;
+            nodes[0].pretend_disk_free(Some(FREE.saturating_sub(lost).max(1 << 20))).await;
+            let disk = disk_of(node, name).await;
+            if disk["outlook"] == "predicted_failure" { Ok(()) } else { Err(disk.to_string()) }
+        })
+        .await;
+        let disk = disk_of(node, name).await;
+        assert_eq!(disk["threshold"], json!(268_435_456.0), "{disk}");
+        assert!(disk["confidence"].as_f64() >= Some(0.4) && disk["now"].as_f64() < Some(1.6e9), "{disk}");
+        note(format_args!("{}: {disk}", node.name()));
+    }
+    assert!(nodes[0].log().contains("this node is predicted to fail: disk_free"), "it does not say so in its log");
+
+    nodes[0].pretend_disk_free(None).await;
+    for node in &nodes {
+        wait_until(&format!("{} to know that {name} has room", node.name()), FILLING, async || {
+            let disk = disk_of(node, name).await;
+            if disk.is_null() { Ok(()) } else { Err(disk.to_string()) }
+        })
+        .await;
+    }
+}
