@@ -1,14 +1,15 @@
 //! The HTTP API: from a connection to a domain call and back.
 //!
 //! A request passes, in this order: [`listener`] (deadlines and caps), [`Router::call`] (request id, metrics, the one place
-//! where problems are rendered), the route's handler (extract, call one domain function, wrap). Handlers never see a
-//! clock, a socket or another handler.
+//! where problems are rendered), the route's handler (extract, call one domain function, wrap) or, for the two questions that
+//! are asked most, [`direct`] to what the handler would call. Handlers never see a clock, a socket or another handler.
 
 mod answer;
 pub(crate) mod body;
 mod browser;
 mod consistency;
 mod cursor;
+mod direct;
 mod explained;
 mod extract;
 mod failure;
@@ -16,7 +17,9 @@ pub(crate) mod filter;
 mod handlers;
 pub(crate) mod listener;
 mod listing;
+mod meter;
 mod openapi;
+mod request_id;
 mod router;
 mod trace;
 mod write;

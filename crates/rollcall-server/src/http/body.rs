@@ -1,5 +1,6 @@
 //! Request bodies: each bounded in size and time, all of them together bounded in memory.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,10 @@ impl BodyMemory {
     }
 
     /// Reads a body of at most `bytes_max` within [`BODY_DEADLINE`].
-    pub(crate) async fn read_within(&self, body: Body, bytes_max: usize) -> Result<HeldBody> {
+    pub(crate) async fn read_within<B>(&self, body: B, bytes_max: usize) -> Result<HeldBody>
+    where
+        B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
+    {
         match tokio::time::timeout(BODY_DEADLINE, self.collect(body, bytes_max)).await {
             Ok(read) => read,
             Err(_) => {
@@ -54,7 +58,10 @@ impl BodyMemory {
         }
     }
 
-    async fn collect(&self, mut body: Body, bytes_max: usize) -> Result<HeldBody> {
+    async fn collect<B>(&self, mut body: B, bytes_max: usize) -> Result<HeldBody>
+    where
+        B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
+    {
         let mut bytes = BytesMut::new();
         let mut memory: Option<OwnedSemaphorePermit> = None;
         while let Some(frame) = body.frame().await {

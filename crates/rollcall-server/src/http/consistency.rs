@@ -44,6 +44,9 @@ impl View {
         at: Option<u64>,
     ) -> Result<Self> {
         let consistency = consistency.unwrap_or(Consistency::Stale);
+        if (consistency, min_revision, at) == (Consistency::Stale, None, None) {
+            return Ok(Self::present(app));
+        }
         let deadline = Instant::now() + READ_DEADLINE;
         match consistency {
             Consistency::Stale => {}
@@ -69,6 +72,14 @@ impl View {
             Consistency::Leader | Consistency::Stale => (consistency, staleness_ms(app, fresh_at)),
         };
         Ok(Self { catalog, consistency, staleness_ms })
+    }
+
+    /// The catalogue as this node has it, for a read that asked for nothing else.
+    pub(crate) fn present(app: &App) -> Self {
+        // In this order: what is true of the catalogue of now is true of the one that is taken next.
+        let fresh_at = app.consensus.fresh_at();
+        let catalog = app.consensus.catalog();
+        Self { catalog, consistency: Consistency::Stale, staleness_ms: staleness_ms(app, fresh_at) }
     }
 
     /// The answer of a read that did not find here what it asked for: it says, as any other, at which revision.

@@ -9,6 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -73,9 +75,9 @@ async fn serve_connection(stream: TcpStream, from: SocketAddr, router: Router, s
     if let Err(error) = set_options(&stream) {
         debug!(%error, "cannot set socket options: {error}");
     }
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(router.call(request, from).await) }
+    let router = &router;
+    let service = service_fn(move |request: hyper::Request<Incoming>| async move {
+        Ok::<_, Infallible>(router.call(request, from).await)
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -83,9 +85,11 @@ async fn serve_connection(stream: TcpStream, from: SocketAddr, router: Router, s
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    // A set of one: it is polled when it was woken, and not, with the lock that all connections share, at every request.
+    let mut stopped = FuturesUnordered::from_iter([shutdown.cancelled()]);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        _ = stopped.next() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -1,14 +1,14 @@
 //! Plain discovery: the list of a service from bytes that were made when it last changed.
 //!
 //! Most callers ask for all instances of a service, or for those that can take traffic, and nothing else. What such a list
-//! says of the instances is the same for everybody until something about the service changes, so it is rendered once and
-//! copied into each answer; only the revision is of the moment. Lists whose words depend on the time (a slow start, a
+//! says of the instances is the same for everybody until something about the service changes, so it is rendered once. The body
+//! is kept as it was answered last; only the revision at its end is of the moment, and is written again when it has changed. Lists whose words depend on the time (a slow start, a
 //! prediction, a quarantine that ends) are rendered for each request.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use rollcall_api::query::{HealthFilter, InstancesQuery};
@@ -19,10 +19,10 @@ use super::consistency::View;
 use super::cursor::PAGE_DEFAULT;
 use crate::app::App;
 use crate::health::answer::Reading;
-use crate::selection::{Among, Listing};
+use crate::selection::{Among, Listed, Listing};
 
-/// Room for what stands around the items.
-const FRAME_BYTES: usize = 64;
+/// Room for what stands behind the items.
+const TAIL_BYTES: usize = 64;
 
 /// The list that a query asks for, if it is a plain one.
 pub(crate) fn plain(query: &InstancesQuery) -> Option<Listing> {
@@ -46,22 +46,27 @@ pub(crate) fn answer(app: &App, view: &View, service: &ServiceName, listing: Lis
     if entry.instances.len() > PAGE_DEFAULT {
         return None;
     }
-    let items = prepared.listing(listing, || {
-        let reading = Reading::by(app, &view.catalog, prepared.health());
-        let shown = entry.instances.values().filter(|it| listing == Listing::All || reading.takes_traffic(it));
-        let items: Vec<_> = shown.map(|instance| reading.wire(entry, instance)).collect();
-        serde_json::to_vec(&items).ok().map(Bytes::from)
+    let revision = view.catalog.revision();
+    let listed = prepared.listing(listing, revision, |before| {
+        let head = match before {
+            Some(before) => before.body.slice(..before.items_end),
+            None => {
+                let reading = Reading::by(app, &view.catalog, prepared.health());
+                let shown = entry.instances.values().filter(|it| listing == Listing::All || reading.takes_traffic(it));
+                let items: Vec<_> = shown.map(|instance| reading.wire(entry, instance)).collect();
+                let mut head = b"{\"items\":".to_vec();
+                serde_json::to_writer(&mut head, &items).ok()?;
+                Bytes::from(head)
+            }
+        };
+        let mut body = Vec::with_capacity(head.len() + TAIL_BYTES);
+        body.extend_from_slice(&head);
+        write!(body, ",\"revision\":{revision},\"next_cursor\":null}}").ok()?;
+        Some(Listed { revision, items_end: head.len(), body: body.into(), tag: entity_tag(entry.modified) })
     })?;
-    let mut body = Vec::with_capacity(items.len() + FRAME_BYTES);
-    body.extend_from_slice(b"{\"items\":");
-    body.extend_from_slice(items);
-    let mut tail = String::with_capacity(FRAME_BYTES);
-    write!(tail, ",\"revision\":{},\"next_cursor\":null}}", view.catalog.revision()).ok()?;
-    body.extend_from_slice(tail.as_bytes());
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::OK;
+    let mut response = Response::new(Body::from(listed.body.clone()));
     *response.headers_mut() = view.headers();
-    response.headers_mut().insert(header::ETAG, entity_tag(entry.modified));
+    response.headers_mut().insert(header::ETAG, listed.tag.clone());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Some(response)
 }

@@ -1,34 +1,34 @@
 //! All routes, and what every request passes through.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post, put};
 use hyper::body::Incoming;
-use metrics::{counter, histogram};
 use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
 use tower::Service;
 use tracing::{Instrument as _, debug, error};
 
 use super::browser;
+use super::consistency::View;
+use super::direct::Direct;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
     cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, reports, scraping,
     selection, services, summary, watches,
 };
-use super::trace;
+use super::meter::Meter;
+use super::request_id::RequestIds;
+use super::{listing, trace};
 use crate::app::Shared;
 
 /// What a client of a starting node is told to wait.
 const STARTING_RETRY_MS: u64 = 1_000;
-/// Longest request id taken over from a caller, bytes.
-const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// Every path with what it answers; one screen, grouped by resource.
 pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
@@ -91,32 +91,40 @@ fn routes(app: Shared) -> axum::Router {
 /// The routes with what surrounds them. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Router {
+    shared: Arc<Surroundings>,
+}
+
+struct Surroundings {
     /// Empty until the node is a member of its cluster.
-    routes: Arc<OnceLock<axum::Router>>,
-    ids: Arc<RequestIds>,
+    serving: OnceLock<Serving>,
+    ids: RequestIds,
+    meter: Meter,
     /// The host under which clients are told to reach this node.
-    own_host: Arc<str>,
+    own_host: String,
+}
+
+struct Serving {
+    app: Shared,
+    routes: axum::Router,
 }
 
 impl Router {
     /// A router that answers for a node which is not a member of its cluster yet: it lives, and serves nothing.
     /// `public_address` is the `host:port` under which clients reach it.
     pub(crate) fn starting(public_address: &str) -> Self {
-        let own_host = browser::host_name(public_address).into();
-        Self { routes: Arc::default(), ids: Arc::new(RequestIds::new()), own_host }
+        let own_host = browser::host_name(public_address).to_owned();
+        let (ids, meter) = (RequestIds::new(), Meter::default());
+        Self { shared: Arc::new(Surroundings { serving: OnceLock::new(), ids, meter, own_host }) }
     }
 
     /// Begins to serve.
     pub(crate) fn start(&self, app: Shared) {
-        self.routes.get_or_init(|| routes(app));
+        self.shared.serving.get_or_init(|| Serving { routes: routes(app.clone()), app });
     }
 
-    async fn dispatch(&self, request: Request<Incoming>) -> Response<Body> {
-        match self.routes.get() {
-            Some(routes) => {
-                let Ok(response) = routes.clone().call(request.map(Body::new)).await;
-                response
-            }
+    async fn dispatch(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
+        match self.shared.serving.get() {
+            Some(serving) => serving.dispatch(request, from).await,
             None if request.uri().path() == paths::LIVEZ => Response::new(Body::from("ok\n")),
             None => Failure::from(
                 Problem::new(Code::NoLeader, "this node is starting: it waits for its peers, or for its log")
@@ -128,34 +136,49 @@ impl Router {
 
     /// Answers one request.
     pub(crate) async fn call(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
-        let id = self.ids.of(&request);
+        let id = self.shared.ids.of(request.headers());
         let span = trace::span(request.method(), request.headers(), &id);
         self.answer(request, from, id).instrument(span).await
     }
 
-    async fn answer(&self, mut request: Request<Incoming>, from: SocketAddr, id: HeaderValue) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, from: SocketAddr, id: HeaderValue) -> Response<Body> {
         let started = Instant::now();
         let method = request.method().clone();
         let path = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned());
-        let mut response = match browser::refuse(&method, request.headers(), &self.own_host) {
+        let mut response = match browser::refuse(&method, request.headers(), &self.shared.own_host) {
             Some(failure) => failure.into_response(),
-            None => {
-                request.extensions_mut().insert(PeerAddress(from));
-                self.dispatch(request).await
-            }
+            None => self.dispatch(request, from).await,
         };
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             response = render(failure, &id, response);
         }
         let elapsed = started.elapsed();
-        counter!("rollcall_http_requests_total", "method" => method_label(&method), "status" => class_label(response.status()))
-            .increment(1);
-        histogram!("rollcall_http_request_duration_seconds").record(elapsed);
+        self.shared.meter.count(&method, response.status(), elapsed);
         if let Some(path) = path {
             let (status, duration_ms) = (response.status().as_u16(), elapsed.as_millis());
             debug!(request.id = ?id, duration_ms, "{method} {path} answered {status}");
         }
         response.headers_mut().insert(headers::REQUEST_ID, id);
+        response
+    }
+}
+
+impl Serving {
+    async fn dispatch(&self, mut request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
+        match Direct::of(request.method(), request.uri()) {
+            Some(Direct::Select(service)) => {
+                return selection::of_service(&self.app, &service, None, request.into_body()).await.into_response();
+            }
+            Some(Direct::List(service, listing)) => {
+                if let Some(response) = listing::answer(&self.app, &View::present(&self.app), &service, listing) {
+                    return response;
+                }
+            }
+            None => {}
+        }
+        request.extensions_mut().insert(PeerAddress(from));
+        // On the heap, so that the short answers above do not carry its size.
+        let Ok(response) = Box::pin(self.routes.clone().call(request.map(Body::new))).await;
         response
     }
 }
@@ -181,49 +204,4 @@ fn render(mut failure: Failure, id: &HeaderValue, empty: Response<Body>) -> Resp
     }
     let body = serde_json::to_vec(&failure.problem).unwrap_or_default();
     Response::from_parts(parts, Body::from(body))
-}
-
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::PUT => "PUT",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::PATCH => "PATCH",
-        Method::HEAD => "HEAD",
-        _ => "other",
-    }
-}
-
-fn class_label(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    }
-}
-
-/// Request ids: the caller's, when it sent a usable one, else a number that is unique to this process.
-struct RequestIds {
-    process: u32,
-    next: AtomicU64,
-}
-
-impl RequestIds {
-    fn new() -> Self {
-        Self { process: rand::random(), next: AtomicU64::new(1) }
-    }
-
-    fn of(&self, request: &Request<Incoming>) -> HeaderValue {
-        let given = request.headers().get(headers::REQUEST_ID);
-        let is_usable = |id: &&HeaderValue| {
-            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
-        };
-        given.filter(is_usable).cloned().unwrap_or_else(|| {
-            let number = self.next.fetch_add(1, Ordering::Relaxed);
-            HeaderValue::try_from(format!("{:08x}-{number}", self.process)).expect("hexadecimal digits and a number")
-        })
-    }
 }

@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
+use http::HeaderValue;
 use rollcall_catalog::{Catalog, Instance, Journaled, Service};
 use rollcall_gossip::MembershipView;
 use rollcall_health::Trend;
 use rollcall_routing::{Candidate, Forecast, RoundTrip, ServiceIndex, Tally};
 use rollcall_types::{
-    CapabilityName, Label, Lifecycle, Millis, SelectionPolicy, ServiceDefinition, ServiceKey, SortedSet, Status,
-    UnixMillis,
+    CapabilityName, Label, Lifecycle, Millis, Revision, SelectionPolicy, ServiceDefinition, ServiceKey, SortedSet,
+    Status, UnixMillis,
 };
 
 use super::past::Past;
@@ -39,8 +40,8 @@ pub(crate) struct Prepared {
     seen_at: AtomicU64,
     /// Whether nothing that an answer says of these instances changes by time alone.
     is_timeless: bool,
-    /// By [`Listing`], the instances as an answer lists them, once somebody asked.
-    listings: [OnceLock<Bytes>; 2],
+    /// By [`Listing`], the list as it was answered last.
+    listings: [ArcSwapOption<Listed>; 2],
     /// What it was made from.
     services: Box<[Source]>,
     /// The health that it was made from, or a later one that says the same of these instances.
@@ -54,6 +55,18 @@ pub(crate) enum Listing {
     All,
     /// Those that can take traffic.
     Healthy,
+}
+
+/// A list as it is answered at one revision; at another one, only what stands behind the items differs.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) revision: Revision,
+    /// The whole body.
+    pub(crate) body: Bytes,
+    /// Where the items end in it.
+    pub(crate) items_end: usize,
+    /// The entity tag.
+    pub(crate) tag: HeaderValue,
 }
 
 /// A service that it was made from, with the version of what was reported on it.
@@ -138,7 +151,7 @@ impl Prepared {
             journaled: instances.iter().map(|instance| journal(instance)).collect(),
             seen_at: AtomicU64::new(0),
             is_timeless: false,
-            listings: [const { OnceLock::new() }; 2],
+            listings: Default::default(),
             instances,
             index,
             said,
@@ -204,14 +217,27 @@ impl Prepared {
         }
     }
 
-    /// The bytes of a list, as they were rendered first; `None` when they would not be true for long.
-    pub(crate) fn listing(&self, listing: Listing, render: impl FnOnce() -> Option<Bytes>) -> Option<&Bytes> {
-        let kept = &self.listings[listing as usize];
-        if kept.get().is_none() && self.is_timeless {
-            // Two that render at once render the same.
-            drop(kept.set(render()?));
+    /// A list at `revision`: as it was answered last, or as `render` makes it, from that if it is there. `None` when it would
+    /// not be true for long.
+    pub(crate) fn listing(
+        &self,
+        listing: Listing,
+        revision: Revision,
+        render: impl FnOnce(Option<&Listed>) -> Option<Listed>,
+    ) -> Option<Arc<Listed>> {
+        if !self.is_timeless {
+            return None;
         }
-        kept.get()
+        let kept = &self.listings[listing as usize];
+        let before = kept.load();
+        match &*before {
+            Some(listed) if listed.revision == revision => Some(listed.clone()),
+            before => {
+                let listed = Arc::new(render(before.as_deref())?);
+                kept.store(Some(listed.clone()));
+                Some(listed)
+            }
+        }
     }
 
     /// The instance at a position of the index.

@@ -1,8 +1,10 @@
 //! Who should serve a request: select and explain.
 
-use axum::body::Body;
+use std::fmt::Display;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
 use rollcall_api::query::{ExplainQuery, SelectQuery};
 use rollcall_api::{
     Code, Explanation, FieldError, PROBLEM_JSON, PickRef, Problem, SelectRequest, Selection, SelectionRef, decode,
@@ -38,14 +40,30 @@ pub(crate) async fn select(
     request: Request,
 ) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    let asked = asked(&app, request.into_body()).await?;
+    of_service(&app, &service, Some(&query), request.into_body()).await
+}
+
+/// The answer to the question in `body` among the instances of a service; without a `query`, at the revision of now.
+pub(crate) async fn of_service<B>(
+    app: &App,
+    service: &ServiceName,
+    query: Option<&SelectQuery>,
+    body: B,
+) -> Result<Response>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
+{
+    let asked = asked(app, body).await?;
     refuse_capability(
         &asked,
         &format!("where the service is known; ask {} for a capability", paths::CAPABILITY_SELECT),
     )?;
     let question = Question::of(asked)?;
-    let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
-    answer(&app, &view, Among::Service(&service), &question)
+    let view = match query {
+        Some(query) => View::obtain(app, query.consistency, query.min_revision, None).await?,
+        None => View::present(app),
+    };
+    answer(app, &view, Among::Service(service), &question)
 }
 
 /// `POST /v1/capabilities/{capability}/select`: the same among every service that offers a capability.
@@ -141,7 +159,10 @@ fn no_past(unknown: NoPast) -> Failure {
     Failure::new(code, unknown.to_string())
 }
 
-async fn asked(app: &App, body: Body) -> Result<SelectRequest> {
+async fn asked<B>(app: &App, body: B) -> Result<SelectRequest>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
+{
     let body = app.bodies.read_within(body, QUESTION_BYTES_MAX).await?;
     Ok(if body.bytes.is_empty() { SelectRequest::default() } else { decode::from_json(&body.bytes)? })
 }
