@@ -9,8 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -75,10 +75,8 @@ async fn serve_connection(stream: TcpStream, from: SocketAddr, router: Router, s
     if let Err(error) = set_options(&stream) {
         debug!(%error, "cannot set socket options: {error}");
     }
-    let router = &router;
-    let service = service_fn(move |request: hyper::Request<Incoming>| async move {
-        Ok::<_, Infallible>(router.call(request, from).await)
-    });
+    let service =
+        service_fn(move |request: hyper::Request<Incoming>| router.call(request, from).map(Ok::<_, Infallible>));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)

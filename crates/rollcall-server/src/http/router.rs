@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post, put};
+use futures_util::future::{Either, ready};
 use hyper::body::Incoming;
 use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
 use tower::Service;
@@ -122,8 +123,58 @@ impl Router {
         self.shared.serving.get_or_init(|| Serving { routes: routes(app.clone()), app });
     }
 
+    /// Answers one request. What is answered from memory alone is ready at once: the future of everything else is some
+    /// kilobytes, which a connection would move for every request if it were not on the heap.
+    pub(crate) fn call(
+        &self,
+        request: Request<Incoming>,
+        from: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + use<> {
+        let started = Instant::now();
+        let shared = self.shared.clone();
+        let id = shared.ids.of(request.headers());
+        let span = trace::span(request.method(), request.headers(), &id);
+        let asked = Asked {
+            started,
+            id,
+            method: request.method().clone(),
+            path: tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned()),
+        };
+        if let Some(response) = span.in_scope(|| shared.at_once(&request)) {
+            return Either::Left(ready(span.in_scope(|| shared.finish(asked, response))));
+        }
+        let answer = async move {
+            let response = shared.dispatch(request, from).await;
+            shared.finish(asked, response)
+        };
+        Either::Right(Box::pin(answer.instrument(span)))
+    }
+}
+
+/// What is kept of a request while it is answered.
+struct Asked {
+    started: Instant,
+    id: HeaderValue,
+    method: Method,
+    /// Only when it will be logged.
+    path: Option<String>,
+}
+
+impl Surroundings {
+    /// The answer to a request that needs no waiting: it is refused, or asks for what is kept.
+    fn at_once(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        if let Some(failure) = browser::refuse(request.method(), request.headers(), &self.own_host) {
+            return Some(failure.into_response());
+        }
+        let app = &self.serving.get()?.app;
+        match Direct::of(request.method(), request.uri())? {
+            Direct::List(service, listing) => listing::answer(app, &View::present(app), &service, listing),
+            Direct::Select(_) => None,
+        }
+    }
+
     async fn dispatch(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
-        match self.shared.serving.get() {
+        match self.serving.get() {
             Some(serving) => serving.dispatch(request, from).await,
             None if request.uri().path() == paths::LIVEZ => Response::new(Body::from("ok\n")),
             None => Failure::from(
@@ -134,26 +185,14 @@ impl Router {
         }
     }
 
-    /// Answers one request.
-    pub(crate) async fn call(&self, request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
-        let id = self.shared.ids.of(request.headers());
-        let span = trace::span(request.method(), request.headers(), &id);
-        self.answer(request, from, id).instrument(span).await
-    }
-
-    async fn answer(&self, request: Request<Incoming>, from: SocketAddr, id: HeaderValue) -> Response<Body> {
-        let started = Instant::now();
-        let method = request.method().clone();
-        let path = tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned());
-        let mut response = match browser::refuse(&method, request.headers(), &self.shared.own_host) {
-            Some(failure) => failure.into_response(),
-            None => self.dispatch(request, from).await,
-        };
+    /// Renders a failure, counts the answer, logs it, and gives it its id.
+    fn finish(&self, asked: Asked, mut response: Response<Body>) -> Response<Body> {
+        let Asked { started, id, method, path } = asked;
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             response = render(failure, &id, response);
         }
         let elapsed = started.elapsed();
-        self.shared.meter.count(&method, response.status(), elapsed);
+        self.meter.count(&method, response.status(), elapsed);
         if let Some(path) = path {
             let (status, duration_ms) = (response.status().as_u16(), elapsed.as_millis());
             debug!(request.id = ?id, duration_ms, "{method} {path} answered {status}");
@@ -165,20 +204,11 @@ impl Router {
 
 impl Serving {
     async fn dispatch(&self, mut request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
-        match Direct::of(request.method(), request.uri()) {
-            Some(Direct::Select(service)) => {
-                return selection::of_service(&self.app, &service, None, request.into_body()).await.into_response();
-            }
-            Some(Direct::List(service, listing)) => {
-                if let Some(response) = listing::answer(&self.app, &View::present(&self.app), &service, listing) {
-                    return response;
-                }
-            }
-            None => {}
+        if let Some(Direct::Select(service)) = Direct::of(request.method(), request.uri()) {
+            return selection::of_service(&self.app, &service, None, request.into_body()).await.into_response();
         }
         request.extensions_mut().insert(PeerAddress(from));
-        // On the heap, so that the short answers above do not carry its size.
-        let Ok(response) = Box::pin(self.routes.clone().call(request.map(Body::new))).await;
+        let Ok(response) = self.routes.clone().call(request.map(Body::new)).await;
         response
     }
 }
