@@ -16,10 +16,9 @@ const LOST: u64 = 66_000_000;
 /// What `node` shows of the disk of the member `name`; `null` while nothing is expected.
 async fn disk_of(node: &Node, name: &str) -> Value {
     let members = node.get("/v1/cluster/members").answer().await.expect(200).json();
-    let members = members["items"].as_array().unwrap().clone();
-    let member = members.into_iter().find(|member| member["name"] == name).unwrap();
-    let forecasts = member["forecasts"].as_array().unwrap().clone();
-    forecasts.into_iter().find(|forecast| forecast["signal"] == "disk_free").unwrap_or_default()
+    let items = members["items"].as_array().into_iter().flatten();
+    let forecasts = items.filter(|member| member["name"] == name).filter_map(|member| member["forecasts"].as_array());
+    forecasts.flatten().find(|forecast| forecast["signal"] == "disk_free").cloned().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
