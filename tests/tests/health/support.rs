@@ -133,12 +133,15 @@ async fn answer(mut stream: TcpStream, manners: Arc<Manners>) {
 
 /// Whether the other end of a connection over loopback belongs to a process: by the inode of its socket.
 fn is_of(stream: &TcpStream, process: u32) -> bool {
-    let Ok(peer) = stream.peer_addr() else { return false };
+    let (Ok(peer), Ok(own)) = (stream.peer_addr(), stream.local_addr()) else { return false };
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the system tells its sockets");
-    let local = format!(":{:04X}", peer.port());
+    // By both ends: the same port may be that of a connection to somebody else.
+    let ends = [peer, own].map(|end| format!(":{:04X}", end.port()));
     let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let own = rows.find(|row| row.get(1).is_some_and(|address| address.ends_with(&local)));
-    let Some(inode) = own.and_then(|row| row.get(9).map(|inode| format!("socket:[{inode}]"))) else { return false };
+    let is_it = |row: &Vec<&str>| (1..).zip(&ends).all(|(at, end)| row.get(at).is_some_and(|it| it.ends_with(end)));
+    let Some(inode) = rows.find(is_it).and_then(|row| row.get(9).map(|inode| format!("socket:[{inode}]"))) else {
+        return false;
+    };
     let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     descriptors.filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|link| link == Path::new(&inode))
 }
