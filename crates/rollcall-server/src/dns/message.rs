@@ -78,6 +78,9 @@ pub(super) fn read(bytes: &[u8], transport: Transport) -> Result<Request, Option
     if !is_plain(counts) {
         return refuse(ResponseCode::FormErr);
     }
+    if has_pointer(bytes) {
+        return refuse(ResponseCode::FormErr);
+    }
     let Ok(query) = Query::read(&mut decoder) else { return refuse(ResponseCode::FormErr) };
     let extra = Message::read_records(&mut decoder, usize::from(counts.additionals), true, metadata.op_code);
     let Ok((_, edns, _)) = extra else { return refuse(ResponseCode::FormErr) };
@@ -92,6 +95,20 @@ pub(super) fn read(bytes: &[u8], transport: Transport) -> Result<Request, Option
         Some(code) => Err(Some(Refused { bytes: request.write(&Reply::bare(code)).0, code })),
         None => Ok(request),
     }
+}
+
+/// Whether the name in the question is compressed. Before it is only the header, so no name can be there to point to, and the
+/// answer, which repeats the question in full, would be longer than what asked for it.
+fn has_pointer(bytes: &[u8]) -> bool {
+    let mut at = HEADER_BYTES;
+    while let Some(&length) = bytes.get(at).filter(|length| **length > 0) {
+        // RFC 1035 §4.1.4: the two highest bits tell a pointer from a label.
+        if length & 0xc0 != 0 {
+            return true;
+        }
+        at += 1 + usize::from(length);
+    }
+    false
 }
 
 /// One question and nothing that only answers have.

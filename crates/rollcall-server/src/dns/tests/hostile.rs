@@ -137,6 +137,17 @@ fn what_the_corpus_holds_gets_what_it_deserves() {
 }
 
 #[test]
+fn a_question_that_points_into_the_header_is_refused_with_less_than_was_sent() {
+    // An id whose bytes read as the label "a" and the root; the name of the question points to them.
+    let packet = [1, b'a', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 0, 0, 1, 0, 1];
+    let answer = send(&mut responder(Fixture::usual(), Transport::Udp), &packet, Transport::Udp);
+    assert_eq!(
+        answer.map(|answer| (answer.metadata.response_code, answer.queries.len())),
+        Some((ResponseCode::FormErr, 0))
+    );
+}
+
+#[test]
 fn a_query_longer_than_any_question_needs_is_refused() {
     let mut bytes = query("web.service.rollcall", RecordType::A).to_vec().unwrap();
     bytes.resize(5_000, 0);
