@@ -25,7 +25,7 @@ bench *ARGS:
 long:
     ROLLCALL_LONG=1 cargo test --release -p rollcall-tests -- --nocapture --test-threads=1
 
-# Faults against five nodes, judged from outside: every workload under every nemesis, a minute each. `just jepsen short` is what CI runs.
+# Faults against five nodes, judged from outside: every nemesis alone and several together, a minute each. `just jepsen short` is what CI runs.
 jepsen SUITE="long":
     cargo build --release -p rollcall -p jepsen-lite
     target/release/jepsen-lite suite jepsen-lite/suites/{{SUITE}}.txt
@@ -34,9 +34,33 @@ jepsen SUITE="long":
 jepsen-planted:
     bash jepsen-lite/planted.sh
 
+# Clusters of the pure parts on a simulated network and clock, so many seeds on all processors.
+simulate SEEDS="10000" *ARGS:
+    cargo run --release -p rollcall-simulation -- seeds {{SEEDS}} {{ARGS}}
+
+# Whole nodes on a simulated network, clock and disk, each seed twice. A build of its own, in a folder of its own.
+simulate-stack SEEDS="20" *ARGS:
+    RUSTFLAGS="--cfg rollcall_simulation --cfg tokio_unstable" cargo run --target-dir target/simulation -p rollcall-stack -- seeds {{SEEDS}} {{ARGS}}
+
+# One seed of it, once, in one process: --trace FILE writes every packet and every log line.
+simulate-stack-run SEED *ARGS:
+    RUSTFLAGS="--cfg rollcall_simulation --cfg tokio_unstable" cargo run --target-dir target/simulation -p rollcall-stack -- run {{SEED}} {{ARGS}}
+
 # The cluster of docker-compose.cluster.yml, brought up, killed, cut and healed. Says so where no Docker engine answers.
 compose-test:
     ROLLCALL_COMPOSE=1 cargo test -p rollcall-tests --test compose -- --nocapture
+
+# Unmodified clients of Consul from PyPI against three nodes, one of them killed. Says so where Python or its packages are missing.
+compat-test:
+    ROLLCALL_COMPAT=1 cargo test -p rollcall-tests --test compat -- --nocapture
+
+# schemathesis from PyPI against three nodes: requests made of the OpenAPI document. Says so where Python or its packages are missing.
+openapi-test:
+    ROLLCALL_OPENAPI=1 cargo test -p rollcall-tests --test openapi -- --nocapture
+
+# Coverage-guided fuzzing of all that decodes bytes from outside: every target for 60 s each, or so many seconds, or only those named. Needs a C++ compiler.
+fuzz SECONDS="60" *TARGETS:
+    tests/fuzz/run.sh {{SECONDS}} {{TARGETS}}
 
 # The image for docker-compose.cluster.yml, made without a registry.
 image *ARGS:

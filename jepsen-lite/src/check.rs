@@ -2,11 +2,12 @@
 //!
 //! Several checkers look at the same history and do not trust each other. [`replay`] orders everything by log index and
 //! replays it on a model of the whole registry: it sees the most. [`linear`] ignores what nodes say about the log and asks
-//! whether any order at all explains the answers of each register. [`set`], [`watch`], [`staleness`] and [`lease`] know one promise each. [`traffic`]
+//! whether any order at all explains the answers of each register. [`set`], [`watch`], [`staleness`], [`lease`] and [`lock`] know one promise each. [`traffic`]
 //! asks whether the run was worth anything.
 
 mod lease;
 mod linear;
+mod lock;
 mod order;
 mod replay;
 mod set;
@@ -85,8 +86,16 @@ impl Judgement {
 }
 
 /// All checkers, in the order of the report.
-const CHECKERS: &[fn(&History) -> Judgement] =
-    &[traffic::check, replay::check, linear::check, set::check, watch::check, staleness::check, lease::check];
+const CHECKERS: &[fn(&History) -> Judgement] = &[
+    traffic::check,
+    replay::check,
+    linear::check,
+    set::check,
+    watch::check,
+    staleness::check,
+    lease::check,
+    lock::check,
+];
 
 /// All judgements of a history.
 pub(crate) fn check(history: &History) -> Vec<Judgement> {

@@ -4,14 +4,17 @@
 //! this one uses its bodies, paths and headers, and makes each attempt plainly. What an attempt came to is read strictly:
 //! `fail` only when the API promises that nothing happened or the connection was never made, else `info`.
 
+mod locks;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use reqwest::header::{ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rollcall_api::query::Consistency;
 use rollcall_api::{
     Code, ConfigDocument, Instance, LeaseRenewed, List, Number, Problem, Registration, RegistrationEndpoint,
-    RegistrationLease, Retry, WriteReply, headers, paths,
+    RegistrationLease, Retry, Selection, SelectionPick, WriteReply, headers, paths,
 };
 
 use crate::history::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
@@ -32,6 +35,8 @@ pub(crate) struct Place {
     pub(crate) node: String,
     /// `http://host:port`.
     pub(crate) url: String,
+    /// The same of Consul's API.
+    pub(crate) consul: String,
 }
 
 /// Sends requests.
@@ -102,10 +107,22 @@ impl Client {
     }
 
     async fn attempt(&self, place: &Place, op: OpId, call: &Call) -> Outcome {
+        if let Some(request) = locks::request(&self.http, place, op, call) {
+            return self.exchange(request, |status, _, body| locks::read_answer(call, status, body)).await;
+        }
         let request = match self.request(place, op, call) {
             Ok(request) => request,
             Err(error) => return Outcome::Fail { why: format!("unsendable: {error:#}"), revision: None },
         };
+        self.exchange(request, |status, headers, body| read_answer(call, status, headers, body)).await
+    }
+
+    /// Sends a request once, and reads what it came to.
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        read: impl Fn(StatusCode, &HeaderMap, &[u8]) -> Outcome,
+    ) -> Outcome {
         let exchange = async {
             let response = request.send().await?;
             let (status, headers) = (response.status(), response.headers().clone());
@@ -115,7 +132,7 @@ impl Client {
             Err(_) => Outcome::Info { why: "timeout".to_owned() },
             Ok(Err(error)) if error.is_connect() => Outcome::Fail { why: "connect".to_owned(), revision: None },
             Ok(Err(_)) => Outcome::Info { why: "connection broke".to_owned() },
-            Ok(Ok((status, headers, body))) => read_answer(call, status, &headers, &body),
+            Ok(Ok((status, headers, body))) => read(status, &headers, &body),
         }
     }
 
@@ -125,8 +142,10 @@ impl Client {
             Call::Remove { thing, .. } => (Method::DELETE, path_of(thing)),
             Call::Get { thing, .. } => (Method::GET, path_of(thing)),
             Call::List { service, .. } => (Method::GET, paths::instances(service)),
+            Call::Select { service, .. } => (Method::POST, paths::select(service)),
             Call::Beat { thing } => (Method::PUT, lease_of(thing)?),
             Call::Look { thing } => (Method::GET, path_of(thing)),
+            other => anyhow::bail!("{} is no call of this API", other.kind()),
         };
         let mut request = self.http.request(method, format!("{}{path}{}", place.url, query_of(call)));
         if let Some((_, expect)) = call.write() {
@@ -143,6 +162,7 @@ impl Client {
         Ok(match call {
             Call::Put { thing: Thing::Instance { service, .. }, .. } => request.json(&registration(op, service)),
             Call::Put { .. } => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(op.to_string()),
+            Call::Select { n, .. } => request.json(&serde_json::json!({ "n": n })),
             _ => request,
         })
     }
@@ -175,7 +195,9 @@ impl Client {
     pub(crate) async fn delete(&self, place: &Place, path: &str, wait: Duration) -> Result<()> {
         let asked = self.http.delete(format!("{}{path}", place.url)).timeout(wait).send();
         let response = asked.await.with_context(|| format!("{} does not answer {path}", place.node))?;
-        anyhow::ensure!(response.status().is_success(), "{} answers {path} with {}", place.node, response.status());
+        // Of what is not there an earlier request was done, whose answer was lost.
+        let is_gone = response.status().is_success() || response.status() == StatusCode::NOT_FOUND;
+        anyhow::ensure!(is_gone, "{} answers {path} with {}", place.node, response.status());
         Ok(())
     }
 
@@ -211,6 +233,10 @@ fn lease_of(thing: &Thing) -> Result<String> {
 
 fn query_of(call: &Call) -> String {
     let Some((consistency, min_revision)) = call.read() else { return String::new() };
+    if let (Call::Select { .. }, Consistency::Stale, None) = (call, consistency, min_revision) {
+        // As most callers ask, which a node answers in a way of its own.
+        return String::new();
+    }
     let mut query = format!("?consistency={}", consistency.as_str());
     if let Some(revision) = min_revision {
         query.push_str(&format!("&min_revision={revision}"));
@@ -304,6 +330,17 @@ fn read_answer(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]
             Ok(_) => strange(status, "more than one page"),
             Err(error) => strange(status, &format!("no list ({error})")),
         },
+        Call::Select { .. } => match serde_json::from_slice::<Selection>(body) {
+            Ok(Selection { picks, .. }) => {
+                let pick = |pick: SelectionPick| Some((pick.id, pick.metadata.get(VALUE)?.parse().ok()?));
+                match picks.into_iter().map(pick).collect() {
+                    Some(picks) => Outcome::Ok(Answer::Picked { revision, staleness_ms, picks }),
+                    None => strange(status, "a value that nobody wrote"),
+                }
+            }
+            Err(error) => strange(status, &format!("no selection ({error})")),
+        },
+        other => strange(status, other.kind()),
     }
 }
 
@@ -320,6 +357,10 @@ fn read_problem(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8
         ) => Outcome::Ok(Answer::Found { revision, staleness_ms, held: None }),
         (Call::List { .. }, Code::ServiceNotFound, Some(revision)) => {
             Outcome::Ok(Answer::Listed { revision, staleness_ms, items: Vec::new() })
+        }
+        // There is nobody: an answer like any other.
+        (Call::Select { .. }, Code::ServiceNotFound | Code::NoHealthyInstance, Some(revision)) => {
+            Outcome::Ok(Answer::Picked { revision, staleness_ms, picks: Vec::new() })
         }
         // The node has not seen the registration yet, or takes the lease for gone; the checker knows when that is wrong.
         (

@@ -4,10 +4,13 @@
 //! was killed with -9 leaves nothing running either: nodes stop when their standard input closes, and namespaces of a dead
 //! harness are swept by the next run.
 
+mod ballast;
 mod clocks;
 mod command;
 mod cuts;
 mod disks;
+mod fabric;
+mod members;
 mod namespaces;
 mod node;
 mod ports;
@@ -26,6 +29,10 @@ use crate::client::{Client, Place};
 use clocks::Clocks;
 pub(crate) use cuts::{Cuts, Traffic};
 use disks::Disks;
+use fabric::Fabric;
+pub(crate) use fabric::{Counts, Link, Links};
+use members::Leaver;
+pub(crate) use members::Unchanged;
 use namespaces::Namespaces;
 pub(crate) use node::{Node, NodeOptions};
 
@@ -33,8 +40,6 @@ pub(crate) use node::{Node, NodeOptions};
 const SECRET: &str = "a secret of the nodes under test, and of nobody else";
 /// Pause between two looks at a condition.
 const POLL: Duration = Duration::from_millis(50);
-/// Longest wait for the removal of a member.
-const REMOVE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How links between nodes are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,12 @@ pub(crate) struct ClusterOptions {
     /// Where data, logs and the secret go.
     pub(crate) folder: PathBuf,
     pub(crate) network: Network,
+    /// The harness carries the packets between nodes itself, where the network is one of namespaces.
+    pub(crate) has_fabric: bool,
+    /// What chance in the fabric follows from.
+    pub(crate) seed: u64,
+    /// There is room for one node more than `nodes`.
+    pub(crate) has_spare: bool,
     /// Each node has a disk of its own, whose power can be cut.
     pub(crate) has_disks: bool,
     /// Each node has a clock of its own, which can be set.
@@ -74,6 +85,12 @@ pub(crate) struct ClusterOptions {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
+    /// One more, which is a member only while a fault says so.
+    spare: Option<Node>,
+    /// The node that leaves its place to a new one meanwhile.
+    leaver: Option<Leaver>,
+    /// Before the namespaces, in which its devices are.
+    fabric: Option<Fabric>,
     namespaces: Option<Namespaces>,
     disks: Option<Disks>,
     clocks: Option<Clocks>,
@@ -89,26 +106,39 @@ impl Cluster {
         fs::write(&secret_file, SECRET).with_context(|| format!("cannot write {}", secret_file.display()))?;
         let gossip_key_file = options.folder.join("gossip-key");
         make_gossip_key(&options.binary, &gossip_key_file)?;
+        let slots = options.nodes + usize::from(options.has_spare);
         let namespaces = match options.network {
             Network::Endpoint => None,
-            Network::Namespaces => Some(Namespaces::create(options.nodes)?),
+            Network::Namespaces => Some(Namespaces::create(slots, !options.has_fabric)?),
         };
-        let disks =
-            options.has_disks.then(|| Disks::create(options.nodes, &options.folder.join("disks"))).transpose()?;
-        let clocks =
-            options.has_clocks.then(|| Clocks::create(options.nodes, &options.folder.join("clocks"))).transpose()?;
-        let mut cluster = Self { nodes: Vec::new(), namespaces, disks, clocks, client, ids: Vec::new() };
+        let fabric = match &namespaces {
+            Some(namespaces) if options.has_fabric => Some(Fabric::create(namespaces.ends(), options.seed)?),
+            _ => None,
+        };
+        let disks = options.has_disks.then(|| Disks::create(slots, &options.folder.join("disks"))).transpose()?;
+        let clocks = options.has_clocks.then(|| Clocks::create(slots, &options.folder.join("clocks"))).transpose()?;
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            spare: None,
+            leaver: None,
+            fabric,
+            namespaces,
+            disks,
+            clocks,
+            client,
+            ids: Vec::new(),
+        };
         let addresses = match &cluster.namespaces {
             Some(namespaces) => namespaces.addresses(),
-            None => ports::loopback_addresses(options.nodes)?,
+            None => ports::loopback_addresses(slots)?,
         };
         for (index, own) in addresses.iter().enumerate() {
             let others = addresses.iter().enumerate().filter(|(other, _)| *other != index);
             let name = format!("n{}", index + 1);
-            cluster.nodes.push(Node::new(NodeOptions {
+            let node = Node::new(NodeOptions {
                 addresses: own.clone(),
                 join: others.map(|(_, other)| other.peer).collect(),
-                bootstrap_expect: Some(options.nodes),
+                bootstrap_expect: (index < options.nodes).then_some(options.nodes),
                 data_dir: match &cluster.disks {
                     Some(disks) => disks.data_dir(index),
                     None => options.folder.join("data").join(&name),
@@ -121,9 +151,20 @@ impl Cluster {
                 namespace: cluster.namespaces.as_ref().map(|namespaces| namespaces.name(index)),
                 planted: options.planted.clone(),
                 name,
-            }));
+            });
+            if index < options.nodes { cluster.nodes.push(node) } else { cluster.spare = Some(node) }
         }
         Ok(cluster)
+    }
+
+    /// The nodes and the spare one.
+    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().chain(&self.spare)
+    }
+
+    /// The same, to change them.
+    pub(crate) fn all_nodes_mut(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.nodes.iter_mut().chain(&mut self.spare)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -135,9 +176,14 @@ impl Cluster {
         self.nodes.iter().map(Node::place).collect()
     }
 
-    /// Starts every node that does not run.
+    /// Starts every node that does not run, but none that leaves.
     pub(crate) fn start_all(&mut self) -> Result<()> {
-        self.nodes.iter_mut().filter(|node| !node.is_started()).try_for_each(Node::start)
+        for index in 0..self.len() {
+            if !self.nodes[index].is_started() && !self.is_vacant(&self.nodes[index]) {
+                self.nodes[index].start()?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a node says that it serves.
@@ -233,47 +279,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Removes a node from the cluster for good, by asking the others in turn.
-    ///
-    /// # Errors
-    /// What the last of them said, when none did it.
-    pub(crate) async fn remove_member(&self, index: usize) -> Result<()> {
-        let mut last = None;
-        for (other, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_started()) {
-            if other == index {
-                continue;
-            }
-            match self.client.delete(&node.place(), &paths::member(&self.nodes[index].member()), REMOVE_PATIENCE).await
-            {
-                Ok(()) => return Ok(()),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| anyhow::anyhow!("no other node runs")))
-    }
-
-    /// Starts a new node in the place of one that was removed, and waits until it serves.
-    pub(crate) async fn succeed(&mut self, index: usize, patience: Duration) -> Result<()> {
-        if self.nodes[index].is_running() {
-            self.nodes[index].kill()?;
-        }
-        self.nodes[index].forget();
-        self.nodes[index].succeed()?;
-        self.nodes[index].start()?;
-        let start = Instant::now();
-        while !self.is_ready(index).await {
-            if start.elapsed() > patience {
-                bail!("{} does not serve {} s after it was to join", self.nodes[index].member(), patience.as_secs());
-            }
-            sleep(POLL).await;
-        }
-        let status: ClusterStatus = self.client.fetch(&self.nodes[index].place(), paths::CLUSTER).await?;
-        if let Some(id) = self.ids.get_mut(index) {
-            *id = status.node_id;
-        }
-        Ok(())
-    }
-
     /// Cuts the power of nodes: they end, and what they had not synced is gone.
     ///
     /// # Errors
@@ -289,6 +294,71 @@ impl Cluster {
     /// Whether links can be cut in one direction only, or for some packets.
     pub(crate) fn has_packet_filter(&self) -> bool {
         self.namespaces.is_some()
+    }
+
+    /// Gives packets between nodes this weather.
+    ///
+    /// # Errors
+    /// When the run has no fabric.
+    pub(crate) fn set_weather(&self, links: &Links) -> Result<()> {
+        self.fabric.as_ref().context("this needs --network namespaces")?.set(links)
+    }
+
+    /// Counts from here on what becomes of packets.
+    pub(crate) fn count_packets_anew(&self) {
+        if let Some(fabric) = &self.fabric {
+            fabric.take_counts();
+        }
+    }
+
+    /// Whether the harness still does its own part: it carries packets, where it must.
+    ///
+    /// # Errors
+    /// When it does not; then nothing that the nodes do says anything.
+    pub(crate) fn check_harness(&self) -> Result<()> {
+        self.fabric.as_ref().map_or(Ok(()), Fabric::check)
+    }
+
+    /// Lets packets pass at once again, and says what became of them since they were counted anew.
+    ///
+    /// # Errors
+    /// When the fabric does not work any more.
+    pub(crate) fn clear_weather(&self) -> Result<Counts> {
+        let Some(fabric) = &self.fabric else { return Ok(Counts::default()) };
+        fabric.set(&vec![vec![Link::default(); self.len()]; self.len()])?;
+        Ok(fabric.take_counts())
+    }
+
+    /// How long a packet of one node takes to another and back, in words.
+    pub(crate) async fn round_trip(&self, (from, to): (usize, usize)) -> String {
+        let Some(namespaces) = &self.namespaces else { return "not measured".to_owned() };
+        match namespaces.round_trip(from, to).await {
+            Ok(time) => format!("{:.1} ms", time.as_secs_f64() * 1_000.0),
+            Err(error) => format!("not measured ({error:#})"),
+        }
+    }
+
+    /// Lets the disks of nodes take so many writes a second only.
+    ///
+    /// # Errors
+    /// When the run has no disks, or the kernel cannot do that.
+    pub(crate) fn slow_disks(&self, indexes: &[usize], writes_per_second: u64) -> Result<()> {
+        let disks = self.disks.as_ref().context("this run has no disks of its own")?;
+        indexes.iter().try_for_each(|&index| disks.slow(index, writes_per_second))
+    }
+
+    /// Makes all disks as fast as they are.
+    pub(crate) fn hasten_disks(&self) -> Result<()> {
+        let Some(disks) = &self.disks else { return Ok(()) };
+        (0..self.len()).try_for_each(|index| disks.hasten(index))
+    }
+
+    /// How long a small write takes until it is on a node's disk.
+    ///
+    /// # Errors
+    /// When the run has no disks, or cannot write to it.
+    pub(crate) fn synced_write(&self, index: usize) -> Result<Duration> {
+        self.disks.as_ref().context("this run has no disks of its own")?.synced_write(index)
     }
 
     /// Leaves no room on the disks of nodes.

@@ -16,4 +16,4 @@ mod read;
 pub(crate) use event::{Event, FaultPhase, LogEntry, RunInfo, Seen};
 pub(crate) use file::{Recorder, read_file};
 pub(crate) use op::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
-pub(crate) use read::{History, Log, Operation, Watch};
+pub(crate) use read::{Fault, History, Log, Operation, Watch};

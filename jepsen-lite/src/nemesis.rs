@@ -1,32 +1,41 @@
 //! Faults: which there are, and a schedule of them from the seed.
 //!
 //! A fault begins, stays for a while, and ends; between two there is a quiet time. Which fault comes next, whom it hits and how
-//! long it stays follow from the seed. Every begin, end and skip is an event of the history: a fault that was asked for and
-//! could never be made leaves the run without its point, and the verdict says so.
+//! long it stays follow from the seed and the number of the fault. Every begin, end and skip is an event of the history: a fault
+//! that was asked for and could never be made leaves the run without its point, and the verdict says so.
 
 mod fault;
 mod partition;
+mod weather;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Unchanged};
 use crate::dice::Dice;
 use crate::history::{Event, FaultPhase, Recorder};
 
+use fault::Ending;
 pub(crate) use partition::Shape;
+pub(crate) use weather::Weather;
 
 /// Shortest and longest stay of a fault, milliseconds. Longer than an election, so that both sides settle.
 const STAY_MS: (u64, u64) = (500, 4_000);
 /// Shortest and longest quiet time, milliseconds.
 const QUIET_MS: (u64, u64) = (500, 2_500);
+/// Longest wait for a node that was asked to stop, or started again, or joins.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Looks at the stop flag at least this often.
 const TICK: Duration = Duration::from_millis(50);
+/// Streams of chance are numbered from here: one for the order of each round of all nemeses, and one for each fault. The other
+/// parts of a run have lower numbers.
+const FIRST_ROUND: u64 = 1_000_000;
+const FIRST_FAULT: u64 = 2_000_000;
 
 /// Whom a fault hits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +62,12 @@ pub(crate) enum Kind {
     RollingRestart,
     /// Links between nodes are cut.
     Partition(Shape),
+    /// Packets between nodes are late, doubled, overtaken, lost or damaged.
+    Weather(Weather),
     /// Disks are full.
     FullDisk(Who),
+    /// Disks take a few writes a second only.
+    SlowDisk(Who),
     /// Clocks jump, by up to ten minutes to either side, and back.
     Clock(Who),
     /// Leadership is handed to another node.
@@ -63,6 +76,10 @@ pub(crate) enum Kind {
     TornTail,
     /// One is removed from the cluster, and a new one without data joins in its place.
     Replace,
+    /// A new node joins, an old one leaves; later another new one joins in its place, and the first new one leaves.
+    GrowShrink,
+    /// A follower is away until it can come back by a snapshot only.
+    Snapshot,
     /// One is killed, a bit of its log is flipped, and it is started: it must not serve from there. Then it is replaced.
     FlipBit,
 }
@@ -91,11 +108,26 @@ impl Kind {
         ("one-way", &[Self::Partition(Shape::DeafLeader), Self::Partition(Shape::MuteLeader)]),
         ("flaky", &[Self::Partition(Shape::Flaky)]),
         ("planes", &[Self::Partition(Shape::GossipHalves), Self::Partition(Shape::PeerLeader)]),
+        (
+            "latency",
+            &[
+                Self::Weather(Weather::Latency),
+                Self::Weather(Weather::LatencyLeader),
+                Self::Weather(Weather::LatencyOneWay),
+            ],
+        ),
+        ("duplication", &[Self::Weather(Weather::Duplication)]),
+        ("reorder", &[Self::Weather(Weather::Reorder)]),
+        ("damage", &[Self::Weather(Weather::Damage)]),
+        ("bad-links", &[Self::Weather(Weather::Mixed)]),
         ("full-disk", &[Self::FullDisk(Who::One), Self::FullDisk(Who::Leader), Self::FullDisk(Who::Minority)]),
+        ("slow-disk", &[Self::SlowDisk(Who::One), Self::SlowDisk(Who::Leader), Self::SlowDisk(Who::Majority)]),
         ("clock", &[Self::Clock(Who::One), Self::Clock(Who::Leader), Self::Clock(Who::Majority)]),
         ("transfer", &[Self::TransferLeader]),
         ("torn-tail", &[Self::TornTail]),
         ("replace", &[Self::Replace]),
+        ("grow-shrink", &[Self::GrowShrink]),
+        ("snapshot", &[Self::Snapshot]),
         ("flip-bit", &[Self::FlipBit]),
     ];
 
@@ -114,7 +146,22 @@ impl Kind {
 
     /// Whether nodes need disks of their own for it.
     pub(crate) const fn needs_disks(self) -> bool {
-        matches!(self, Self::PowerCut(_) | Self::FullDisk(_))
+        matches!(self, Self::PowerCut(_) | Self::FullDisk(_) | Self::SlowDisk(_))
+    }
+
+    /// Whether the harness must carry the packets between nodes for it.
+    pub(crate) const fn needs_fabric(self) -> bool {
+        matches!(self, Self::Weather(_))
+    }
+
+    /// Whether there must be room for one node more.
+    pub(crate) const fn needs_spare(self) -> bool {
+        matches!(self, Self::GrowShrink)
+    }
+
+    /// Whether it changes who is a member.
+    pub(crate) const fn changes_members(self) -> bool {
+        matches!(self, Self::Replace | Self::GrowShrink | Self::FlipBit)
     }
 
     /// Whether nodes need clocks of their own for it.
@@ -144,6 +191,11 @@ impl Kind {
             Self::FullDisk(Who::Minority) => "full disk minority",
             Self::FullDisk(Who::Majority) => "full disk majority",
             Self::FullDisk(Who::All) => "full disk all",
+            Self::SlowDisk(Who::One) => "slow disk one",
+            Self::SlowDisk(Who::Leader) => "slow disk leader",
+            Self::SlowDisk(Who::Minority) => "slow disk minority",
+            Self::SlowDisk(Who::Majority) => "slow disk majority",
+            Self::SlowDisk(Who::All) => "slow disk all",
             Self::Clock(Who::One) => "clock one",
             Self::Clock(Who::Leader) => "clock leader",
             Self::Clock(Who::Minority) => "clock minority",
@@ -152,18 +204,60 @@ impl Kind {
             Self::Restart => "restart",
             Self::RollingRestart => "rolling restart",
             Self::Partition(shape) => shape.describe(),
+            Self::Weather(weather) => weather.describe(),
             Self::TransferLeader => "transfer leader",
             Self::TornTail => "torn tail",
             Self::Replace => "replace",
+            Self::GrowShrink => "grow and shrink",
+            Self::Snapshot => "snapshot for one that was away",
             Self::FlipBit => "flip bit",
         }
     }
 }
 
-/// Whether a fault of this description keeps nodes from hearing each other.
-pub(crate) fn cuts_nodes(description: &str) -> bool {
+/// Whether a fault of this description cuts links between nodes.
+pub(crate) fn cuts_links(description: &str) -> bool {
+    is_any(description, |kind| matches!(kind, Kind::Partition(_)))
+}
+
+/// Whether in a fault of this description some packets between nodes do not arrive.
+pub(crate) fn loses_packets(description: &str) -> bool {
+    is_any(description, |kind| matches!(kind, Kind::Weather(weather) if weather.loses_packets()))
+}
+
+fn is_any(description: &str, is_meant: impl Fn(Kind) -> bool) -> bool {
     let mut kinds = Kind::names().flat_map(|(_, kinds)| kinds);
-    kinds.any(|kind| matches!(kind, Kind::Partition(_)) && kind.describe() == description)
+    kinds.any(|kind| kind.describe() == description && is_meant(*kind))
+}
+
+/// What the schedule says of one fault.
+///
+/// It follows from the seed and the fault's number alone, so that a seed means the same faults whatever became of those before:
+/// each has chance of its own, and what one draws changes nothing for the next.
+#[derive(Debug)]
+struct Turn {
+    kind: Kind,
+    /// Before it, milliseconds.
+    quiet: u64,
+    /// How long it stays, milliseconds.
+    stay: u64,
+    /// What else about it is left to chance.
+    dice: Dice,
+}
+
+impl Turn {
+    /// That of the fault of this number, from 0 on. Every nemesis has its turn before one comes again.
+    fn of(seed: u64, names: &[String], number: u64) -> Result<Self> {
+        let count = names.len().max(1) as u64;
+        let order = Dice::of_part(seed, FIRST_ROUND + number / count).shuffled(names.len());
+        let name = order.get(usize::try_from(number % count)?).and_then(|&place| names.get(place));
+        let kinds = Kind::of_name(name.context("no nemesis was asked for")?)?;
+        let mut dice = Dice::of_part(seed, FIRST_FAULT + number);
+        let quiet = dice.between(QUIET_MS.0, QUIET_MS.1);
+        let stay = dice.between(STAY_MS.0, STAY_MS.1);
+        let kind = *dice.pick(kinds).context("a nemesis without faults")?;
+        Ok(Self { kind, quiet, stay, dice })
+    }
 }
 
 /// Makes faults until `stop` is set.
@@ -177,40 +271,42 @@ pub(crate) struct Nemesis {
 }
 
 impl Nemesis {
-    /// Runs to the end of the load. The cluster may be left broken: [`heal`] is for afterwards.
+    /// Runs to the end of the load. The cluster may be left broken: [`heal`] and [`make_whole`] are for afterwards.
     ///
     /// # Errors
     /// When the harness cannot undo a fault.
     pub(crate) async fn run(self) -> Result<()> {
-        let mut dice = Dice::of_part(self.seed, 1);
-        let mut id = 0;
-        let mut turns: Vec<usize> = Vec::new();
-        while !self.names.is_empty() && self.wait(dice.between(QUIET_MS.0, QUIET_MS.1)).await {
-            // Every nemesis has its turn before one comes again.
-            if turns.is_empty() {
-                turns = dice.shuffled(self.names.len());
-            }
-            let Some(name) = turns.pop().and_then(|turn| self.names.get(turn)) else { break };
-            let Some(&kind) = dice.pick(Kind::of_name(name)?) else { break };
-            let stay = dice.between(STAY_MS.0, STAY_MS.1);
-            let at = self.recorder.now();
-            let begun = fault::begin(kind, &mut dice, &self.cluster).await;
-            let (phase, note) = match &begun {
-                Ok(fault) => (FaultPhase::Begun, fault.note.clone()),
-                Err(error) => (FaultPhase::Skipped, format!("{error:#}")),
-            };
-            let fault = kind.describe().to_owned();
-            self.recorder.write(&Event::Fault { at, id, fault: fault.clone(), phase, note });
-            if let Ok(begun) = begun {
-                if begun.stays {
-                    self.wait(stay).await;
-                }
-                begun.end(&self.cluster).await?;
-                let (at, note) = (self.recorder.now(), String::new());
-                self.recorder.write(&Event::Fault { at, id, fault, phase: FaultPhase::Ended, note });
-            }
-            id += 1;
+        if self.names.is_empty() {
+            return Ok(());
         }
+        let mut number = 0;
+        loop {
+            let turn = Turn::of(self.seed, &self.names, number)?;
+            if !self.wait(turn.quiet).await {
+                return Ok(());
+            }
+            self.make(number, turn).await?;
+            number += 1;
+        }
+    }
+
+    /// Makes a fault, lets it stay, and undoes it.
+    async fn make(&self, id: u64, mut turn: Turn) -> Result<()> {
+        let at = self.recorder.now();
+        let begun = fault::begin(turn.kind, &mut turn.dice, &self.cluster).await;
+        let (phase, note) = match &begun {
+            Ok(fault) => (FaultPhase::Begun, fault.note.clone()),
+            Err(error) => (FaultPhase::Skipped, format!("{error:#}")),
+        };
+        let fault = turn.kind.describe().to_owned();
+        self.recorder.write(&Event::Fault { at, id, fault: fault.clone(), phase, note, unheard_ms: None });
+        let Ok(begun) = begun else { return Ok(()) };
+        if begun.stays {
+            self.wait(turn.stay).await;
+        }
+        let Ending { note, has_missed, unheard_ms } = begun.end(&self.cluster).await?;
+        let (at, phase) = (self.recorder.now(), if has_missed { FaultPhase::Missed } else { FaultPhase::Ended });
+        self.recorder.write(&Event::Fault { at, id, fault, phase, note, unheard_ms });
         Ok(())
     }
 
@@ -227,22 +323,89 @@ impl Nemesis {
     }
 }
 
-/// Ends every fault that may be there: processes run, links work, disks have room, clocks are right.
+/// Ends every fault that may be there: processes run, links work, disks are fast and have room, clocks are right. The members may
+/// still be others than there were: [`make_whole`] comes next.
 ///
 /// # Errors
 /// When the harness cannot do that.
 pub(crate) async fn heal(cluster: &mut Cluster) -> Result<()> {
+    cluster.clear_weather()?;
+    cluster.hasten_disks()?;
     cluster.empty_disks()?;
     cluster.mend_clocks()?;
+    if cluster.has_packet_filter() {
+        cluster.mend().await?;
+    }
     for node in &mut cluster.nodes {
         if node.is_paused() {
             node.resume()?;
         }
         if node.has_reason_to_end() {
-            node.may_end(false);
             node.forget();
+            node.may_end(false);
         }
     }
-    cluster.start_all()?;
-    Ok(())
+    cluster.start_all()
+}
+
+/// Makes the nodes members that there should be, after [`heal`]. A cluster that has just been healed may need a while, so it is
+/// asked again until `patience` is over. Returns what it does not do even then.
+///
+/// # Errors
+/// When the harness cannot do its part.
+pub(crate) async fn make_whole(cluster: &mut Cluster, patience: Duration) -> Result<Option<anyhow::Error>> {
+    let start = tokio::time::Instant::now();
+    while !cluster.is_whole() {
+        match try_to_make_whole(cluster).await {
+            Ok(()) => break,
+            Err(Unchanged::Harness(error)) => return Err(error),
+            Err(Unchanged::Cluster(error)) if start.elapsed() > patience => return Ok(Some(error)),
+            Err(Unchanged::Cluster(_)) => sleep(TICK).await,
+        }
+    }
+    Ok(None)
+}
+
+async fn try_to_make_whole(cluster: &mut Cluster) -> Result<(), Unchanged> {
+    if !cluster.has_packet_filter() {
+        // Nodes that were told not to hear others must be told so by themselves, when they answer.
+        cluster.mend().await.map_err(Unchanged::Cluster)?;
+    }
+    cluster.restore_members(PATIENCE).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(seed: u64, numbers: impl Iterator<Item = u64>) -> Vec<(Kind, u64, u64, u64)> {
+        let names = ["kill", "latency", "partition"].map(str::to_owned);
+        let turn = |number| Turn::of(seed, &names, number).unwrap();
+        numbers.map(turn).map(|mut turn| (turn.kind, turn.quiet, turn.stay, turn.dice.roll())).collect()
+    }
+
+    #[test]
+    fn a_fault_follows_from_the_seed_and_its_number_whatever_became_of_others() {
+        let all = turns(7, 0..30);
+        let mut backwards = turns(7, (0..30).rev());
+        backwards.reverse();
+        assert_eq!(all, backwards);
+        assert_ne!(all, turns(8, 0..30));
+        assert_ne!(all[0].3, all[1].3, "each has chance of its own");
+    }
+
+    #[test]
+    fn every_nemesis_has_its_turn_before_one_comes_again() {
+        let name_of = |kind: Kind| Kind::names().find(|(_, kinds)| kinds.contains(&kind)).map(|(name, _)| name);
+        for round in turns(3, 0..30).chunks(3) {
+            let mut names: Vec<_> = round.iter().filter_map(|(kind, ..)| name_of(*kind)).collect();
+            names.sort_unstable();
+            assert_eq!(names, ["kill", "latency", "partition"]);
+        }
+    }
+
+    #[test]
+    fn without_a_nemesis_there_is_no_turn() {
+        assert!(Turn::of(7, &[], 0).is_err());
+    }
 }

@@ -4,6 +4,8 @@
 //! node, and every node tells its log. Whatever happens (a fault that cannot be undone, Ctrl-C) the cluster is taken down and
 //! the history up to there is kept.
 
+mod patience;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,9 +14,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rollcall_api::query::Consistency;
-use rollcall_api::{ClusterStatus, Code, HistoryRecord, Instance, List, State, paths};
+use rollcall_api::{ClusterStatus, Code, HistoryRecord, Instance, List, Members, State, paths};
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Insistence, Place, op_of_actor};
@@ -22,7 +24,9 @@ use crate::cluster::{Cluster, ClusterOptions, Network, Node};
 use crate::history::{Answer, Call, Event, LogEntry, Outcome, Recorder, RunInfo, Thing};
 use crate::nemesis::{self, Nemesis};
 use crate::watcher::Watcher;
-use crate::workload::{Shared, Worker, Workload, leases};
+use crate::workload::{Shared, Worker, Workload, leases, locks};
+
+use patience::Patience;
 
 /// Longest wait for a new cluster.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -69,21 +73,22 @@ impl RunOptions {
         self.folder.join("history.jsonl")
     }
 
-    fn is_interrupted(&self) -> bool {
-        self.interrupt.load(Ordering::Relaxed)
-    }
-
-    /// Waits for `work`, unless somebody presses Ctrl-C.
+    /// Waits for `work`, and drops it when somebody presses Ctrl-C.
     async fn or_interrupt<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let interrupted = async {
-            while !self.is_interrupted() {
-                sleep(POLL).await;
-            }
-        };
-        tokio::select! {
-            done = work => Ok(done),
-            () = interrupted => bail!("interrupted"),
+        unless(&self.interrupt, work).await
+    }
+}
+
+/// Waits for `work`, and drops it wherever it is when `interrupt` is set.
+async fn unless<T>(interrupt: &AtomicBool, work: impl Future<Output = T>) -> Result<T> {
+    let interrupted = async {
+        while !interrupt.load(Ordering::Relaxed) {
+            sleep(POLL).await;
         }
+    };
+    tokio::select! {
+        done = work => Ok(done),
+        () = interrupted => bail!("interrupted"),
     }
 }
 
@@ -99,6 +104,9 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
         binary: options.binary.clone(),
         folder: options.folder.clone(),
         network: options.network,
+        has_fabric: any_kind(&options.nemeses, nemesis::Kind::needs_fabric)?,
+        seed: options.seed,
+        has_spare: any_kind(&options.nemeses, nemesis::Kind::needs_spare)?,
         has_disks: any_kind(&options.nemeses, nemesis::Kind::needs_disks)?,
         has_clocks: any_kind(&options.nemeses, nemesis::Kind::needs_clocks)?,
         planted: options.planted.clone(),
@@ -113,7 +121,7 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
     let shared = Arc::new(Shared::new(run.recorder.clone()));
     let watch = run.watch();
-    run.load(&shared).await?;
+    options.or_interrupt(run.load(&shared)).await??;
     options.or_interrupt(run.finish(&shared, &watch)).await??;
     watch.stop().await?;
     run.recorder.write(&Event::End { at: run.recorder.now() });
@@ -153,11 +161,13 @@ struct Run<'o> {
 }
 
 impl Run<'_> {
-    /// Clients and nemesis for the time limit.
+    /// Clients and nemesis for the time limit. Both end wherever they are when this is dropped.
     async fn load(&self, shared: &Arc<Shared>) -> Result<()> {
         let stop = Arc::new(AtomicBool::new(false));
-        let workers: Vec<_> =
-            (0..self.options.clients).map(|number| tokio::spawn(self.worker(number, shared, &stop).run())).collect();
+        let mut workers = JoinSet::new();
+        for number in 0..self.options.clients {
+            workers.spawn(self.worker(number, shared, &stop).run());
+        }
         let nemesis = Nemesis {
             names: self.options.nemeses.clone(),
             seed: self.options.seed,
@@ -165,20 +175,20 @@ impl Run<'_> {
             recorder: self.recorder.clone(),
             stop: stop.clone(),
         };
-        let nemesis = tokio::spawn(nemesis.run());
+        let mut nemeses = JoinSet::new();
+        let nemesis = nemeses.spawn(nemesis.run());
         let until = Instant::now() + self.options.time_limit;
-        let mut told = vec![false; self.places.len()];
         let may_end = self.options.nemeses.is_empty();
-        while Instant::now() < until && (may_end || !nemesis.is_finished()) && !self.options.is_interrupted() {
+        while Instant::now() < until && (may_end || !nemesis.is_finished()) {
             sleep(WATCH_NODES_EVERY).await;
-            self.look_for_trouble(&mut told).await;
+            self.look_for_trouble()?;
         }
         stop.store(true, Ordering::Relaxed);
-        let result = nemesis.await.context("the nemesis broke")?;
-        for worker in workers {
-            worker.await.context("a client broke")?;
+        let result = nemeses.join_next().await.context("there is no nemesis")?.context("the nemesis broke")?;
+        while let Some(ended) = workers.join_next().await {
+            ended.context("a client broke")?;
         }
-        self.look_for_trouble(&mut told).await;
+        self.look_for_trouble()?;
         result.context("a fault could not be undone")
     }
 
@@ -228,28 +238,37 @@ impl Run<'_> {
         }
     }
 
-    /// Notes nodes that ended though nobody killed them.
-    async fn look_for_trouble(&self, told: &mut [bool]) {
-        let Ok(mut cluster) = self.cluster.try_lock() else { return };
-        for (node, told) in cluster.nodes.iter_mut().zip(told) {
-            if let Some(ended) = node.look_ended()
-                && !node.has_reason_to_end()
-                && !*told
-            {
-                *told = true;
-                let what = format!("its process ended by itself ({}); see {}", ended.how, ended.log.display());
+    /// Notes nodes that ended though nobody killed them, unless a fault is being made.
+    ///
+    /// # Errors
+    /// When the harness itself is broken.
+    fn look_for_trouble(&self) -> Result<()> {
+        self.cluster.try_lock().map_or(Ok(()), |mut cluster| self.note_trouble(&mut cluster))
+    }
+
+    fn note_trouble(&self, cluster: &mut Cluster) -> Result<()> {
+        for node in cluster.all_nodes_mut() {
+            if let Some(ended) = node.take_own_end() {
+                let what = format!("node ended by itself ({}); see {}", ended.how, ended.log.display());
                 let (at, node) = (self.recorder.now(), node.name().to_owned());
                 self.recorder.write(&Event::Trouble { at, node, what });
             }
         }
+        cluster.check_harness()
     }
 
     /// Heals, waits until everything serves, reads everything, and takes the cluster down.
     async fn finish(&self, shared: &Shared, watch: &Watch) -> Result<()> {
         let mut cluster = self.cluster.lock().await;
         nemesis::heal(&mut cluster).await.context("the cluster could not be healed")?;
+        let refused = nemesis::make_whole(&mut cluster, RECOVERY_PATIENCE).await;
+        let refused = refused.context("the cluster could not be healed")?;
         self.recorder.write(&Event::Healed { at: self.recorder.now() });
-        match cluster.wait_ready(RECOVERY_PATIENCE).await {
+        let recovered = match refused {
+            Some(error) => Err(error.context("its members are not those that there were")),
+            None => cluster.wait_ready(RECOVERY_PATIENCE).await,
+        };
+        match recovered {
             Ok(_) => {
                 self.recorder.write(&Event::Recovered { at: self.recorder.now() });
                 // A node that forgot its cuts over a restart may still be cut off by another that did not restart.
@@ -257,6 +276,9 @@ impl Run<'_> {
                 self.final_reads(shared).await;
                 if self.options.workload == Workload::Leases {
                     self.final_looks().await?;
+                }
+                if self.options.workload == Workload::Locks {
+                    self.final_locks().await?;
                 }
                 let last = self.tell_logs().await?;
                 watch.wait_for(last).await;
@@ -266,7 +288,8 @@ impl Run<'_> {
                 self.recorder.write(&Event::Trouble { at, node: "cluster".to_owned(), what });
             }
         }
-        self.look_for_panics(&cluster.nodes)
+        self.note_trouble(&mut cluster)?;
+        self.look_for_panics(cluster.all_nodes())
     }
 
     /// Every service that was used, from every node.
@@ -285,7 +308,7 @@ impl Run<'_> {
         let place = self.places.first().context("no node")?;
         let path = format!("{}?limit={LOG_PAGE}", paths::instances(leases::SERVICE));
         let listed: List<Instance> = self.client.fetch(place, &path).await?;
-        let until = Instant::now() + leases::LATE;
+        let mut patience = Patience::new(leases::LATE, Instant::now());
         for instance in listed.items.iter().take(leases::LOOKED_AT_MAX) {
             let call = Call::Look { thing: Thing::instance(&instance.service, &instance.id) };
             for (index, place) in self.places.iter().enumerate() {
@@ -293,11 +316,44 @@ impl Run<'_> {
                 loop {
                     let outcome = self.finally(client, place, &call).await;
                     let is_silent = matches!(outcome, Outcome::Ok(Answer::Looked { state: State::Critical, .. }));
-                    if is_silent || Instant::now() > until {
+                    if is_silent || patience.is_over(Instant::now()) {
                         break;
                     }
                     sleep(WATCH_NODES_EVERY).await;
+                    patience.observe(self.stalls().await, Instant::now());
                 }
+            }
+        }
+        if patience.is_starved() {
+            self.recorder.write(&Event::Starved { at: self.recorder.now() });
+        }
+        Ok(())
+    }
+
+    /// How often each node says that it was not run for a while.
+    async fn stalls(&self) -> Vec<Option<u64>> {
+        let mut stalls = Vec::new();
+        for place in &self.places {
+            let members = self.client.fetch::<Members>(place, paths::MEMBERS).await;
+            stalls.push(members.ok().and_then(|members| members.observer).map(|observer| observer.stalls));
+        }
+        stalls
+    }
+
+    /// Every lock, until somebody gets it, or should have long ago.
+    async fn final_locks(&self) -> Result<()> {
+        let place = self.places.first().context("no node")?;
+        let until = Instant::now() + locks::LATE;
+        for key in locks::KEYS {
+            loop {
+                let opened = self.finally(FINAL_CLIENTS, place, &Call::Open).await;
+                let Outcome::Ok(Answer::Opened { session }) = opened else { bail!("no session: {opened:?}") };
+                let acquire = Call::Acquire { key: key.to_owned(), session };
+                let outcome = self.finally(FINAL_CLIENTS, place, &acquire).await;
+                if matches!(outcome, Outcome::Ok(_)) || Instant::now() > until {
+                    break;
+                }
+                sleep(WATCH_NODES_EVERY).await;
             }
         }
         Ok(())
@@ -325,8 +381,7 @@ impl Run<'_> {
                 let path = format!("{}?limit={LOG_PAGE}{cursor}", paths::HISTORY);
                 let page: List<HistoryRecord> = self.client.fetch(place, &path).await?;
                 let since = page.items.iter().take_while(|record| record.revision > self.floor);
-                // Nobody asks for a transition of states: the cluster journals what it observed.
-                let asked_for = since.filter(|record| record.revision <= goal && record.action != "state");
+                let asked_for = since.filter(|record| record.revision <= goal && is_of_things(record));
                 let new: Vec<LogEntry> = asked_for.map(entry).collect();
                 // Changes of keys are in no watch.
                 let watched = page.items.iter().filter(|record| record.service.is_some()).map(|record| record.revision);
@@ -375,8 +430,12 @@ impl Run<'_> {
     }
 
     /// A panic that the process survived shows in its log only.
-    fn look_for_panics(&self, nodes: &[Node]) -> Result<()> {
+    fn look_for_panics<'n>(&self, nodes: impl Iterator<Item = &'n Node>) -> Result<()> {
         for node in nodes {
+            // One that never joined wrote nothing.
+            if !node.log().exists() {
+                continue;
+            }
             let log = fs::read(node.log()).with_context(|| format!("cannot read {}", node.log().display()))?;
             let log = String::from_utf8_lossy(&log);
             if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
@@ -415,6 +474,12 @@ impl Watch {
     }
 }
 
+/// Whether a record is about what is written and read as a whole. Nobody asks for a transition of states: the cluster journals
+/// what it observed; and locks are judged by a checker of their own.
+fn is_of_things(record: &HistoryRecord) -> bool {
+    record.action != "state" && record.session.is_none() && !record.key.as_deref().is_some_and(locks::is_ours)
+}
+
 fn entry(record: &HistoryRecord) -> LogEntry {
     LogEntry {
         revision: record.revision,
@@ -428,5 +493,33 @@ pub(crate) fn remove_data(folder: &Path) {
     // Whoever wants room can remove the rest by hand.
     for part in ["data", "disks"] {
         let _ = fs::remove_dir_all(folder.join(part));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_interrupt_ends_what_would_wait_for_ever_and_the_tasks_that_it_began() {
+        let (interrupt, held) = (AtomicBool::new(true), Arc::new(()));
+        let of_task = held.clone();
+        let work = async {
+            let mut tasks = JoinSet::new();
+            tasks.spawn(async move {
+                let _held = of_task;
+                std::future::pending::<()>().await;
+            });
+            tasks.join_next().await
+        };
+        assert_eq!(unless(&interrupt, work).await.unwrap_err().to_string(), "interrupted");
+        while Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_interrupt_work_is_done() {
+        assert_eq!(unless(&AtomicBool::new(false), async { 7 }).await.unwrap(), 7);
     }
 }

@@ -4,9 +4,12 @@
 //! decides that. A client has one operation under way. After one whose outcome nobody knows it goes on under a new number,
 //! as the old one may be busy for ever.
 
+mod comings;
 mod documents;
 pub(crate) mod leases;
+pub(crate) mod locks;
 mod registers;
+mod selection;
 mod set;
 
 use std::sync::Arc;
@@ -42,10 +45,13 @@ pub(crate) enum Workload {
     Set,
     Documents,
     Leases,
+    Locks,
+    Selection,
 }
 
 impl Workload {
-    pub(crate) const ALL: &'static [Self] = &[Self::Registers, Self::Set, Self::Documents, Self::Leases];
+    pub(crate) const ALL: &'static [Self] =
+        &[Self::Registers, Self::Set, Self::Documents, Self::Leases, Self::Locks, Self::Selection];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -53,6 +59,8 @@ impl Workload {
             Self::Set => "set",
             Self::Documents => "documents",
             Self::Leases => "leases",
+            Self::Locks => "locks",
+            Self::Selection => "selection",
         }
     }
 
@@ -62,6 +70,10 @@ impl Workload {
             Self::Set => "register and deregister many instances, list them; writes are retried and sent twice",
             Self::Documents => "compare-and-set of configuration documents and keys, read-your-writes",
             Self::Leases => "instances kept by heartbeats to any node, some fall silent; states as any node sees them",
+            Self::Locks => {
+                "contenders for locks, through Consul's API: guarded writes, renewals, holders that fall silent"
+            }
+            Self::Selection => "register and deregister instances, and ask any node whom of them to send requests to",
         }
     }
 
@@ -78,6 +90,8 @@ impl Workload {
             Self::Set => Box::new(set::Set::new(shared.clone(), client)),
             Self::Documents => Box::new(documents::Documents::new(shared.clone())),
             Self::Leases => Box::new(leases::Leases::new(client)),
+            Self::Locks => Box::new(locks::Locks::default()),
+            Self::Selection => Box::new(selection::Selection::new(shared.clone(), client)),
         }
     }
 
@@ -86,8 +100,9 @@ impl Workload {
         match self {
             Self::Registers => registers::services(begun),
             Self::Set => set::services(begun),
-            Self::Documents => Vec::new(),
+            Self::Documents | Self::Locks => Vec::new(),
             Self::Leases => vec![leases::SERVICE.to_owned()],
+            Self::Selection => selection::services(begun),
         }
     }
 }

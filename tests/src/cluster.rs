@@ -126,6 +126,7 @@ impl Cluster {
             peer: free_port(),
             gossip: free_port(),
             dns: free_port(),
+            consul: free_port(),
             data_dir: self.path().join(name),
             secret_file: self.secret_file(),
             join: self.nodes.iter().map(|node| node.options().peer).collect(),
@@ -186,6 +187,25 @@ impl Cluster {
             }
         })
         .await
+    }
+
+    /// Waits until all running nodes have applied what is committed now, whatever is written meanwhile.
+    pub async fn wait_caught_up(&self) {
+        let mut committed = None;
+        wait_until("what is committed on every node", DEADLINE, async || {
+            let mut views = Vec::new();
+            for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.is_running()) {
+                views.push((index, node.raft().await.unwrap_or_default()));
+            }
+            let all = |key: &str| views.iter().map(|(_, view)| view[key].as_u64()).collect::<Vec<_>>();
+            committed = committed.or(all("commit_index").into_iter().max().flatten());
+            if all("applied_index").iter().all(|applied| *applied >= committed) {
+                Ok(())
+            } else {
+                Err(describe(&views))
+            }
+        })
+        .await;
     }
 
     /// Cuts all links between the nodes at `one_side` and the others, in both directions.

@@ -1,4 +1,4 @@
-//! A client that hides nothing: one connection per request, no retry, every status an answer.
+//! A client that hides nothing: one connection per request, no retry unless a test asks for it, every status an answer.
 //!
 //! The client in `rollcall_api` tries other nodes and repeats writes; a test that must know which node said what, and how
 //! often it was asked, uses this one. Connections are not kept, so that a request never fails for the fault before it and
@@ -6,12 +6,15 @@
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
+
+use crate::wait::{DEADLINE, wait_until};
 
 /// Longest wait for an answer, unless a call says otherwise: above every deadline that the server keeps for a request.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
@@ -127,6 +130,39 @@ impl Call {
             Ok(answer) => answer,
             Err(unanswered) => panic!("{unanswered}: {:?}", unanswered.source),
         }
+    }
+
+    /// Sends the request until a node that has a leader and a quorum answers it: the same request, under one idempotency key, as often
+    /// as it takes. On a busy machine there may be an election at any time.
+    ///
+    /// # Panics
+    /// When no such answer comes within [`DEADLINE`].
+    pub async fn settled(self) -> Answer {
+        static REQUESTS: AtomicU64 = AtomicU64::new(0);
+        let key = format!("settled-{}", REQUESTS.fetch_add(1, Ordering::Relaxed));
+        wait_until("an answer", DEADLINE, async || match self.again().header("Idempotency-Key", &key).send().await {
+            Ok(answer) if !matches!(answer.status, 503 | 504) => Ok(answer),
+            Ok(answer) => Err(format!("{}: {}", answer.line, answer.text())),
+            Err(unanswered) => Err(unanswered.to_string()),
+        })
+        .await
+    }
+
+    /// Sends a request to Consul's API until somebody leads: what is answered so was surely not done.
+    ///
+    /// # Panics
+    /// When there was no whole answer in time, or nobody leads for [`DEADLINE`].
+    pub async fn led(self) -> Answer {
+        wait_until("a leader", DEADLINE, async || {
+            let answer = self.again().answer().await;
+            if answer.status == 500 && answer.text() == "No cluster leader" { Err(answer.line) } else { Ok(answer) }
+        })
+        .await
+    }
+
+    fn again(&self) -> Self {
+        let request = self.request.try_clone().expect("the body of a request is bytes");
+        Self { line: self.line.clone(), request }
     }
 
     /// Sends the request and hands out the response before its body, for streams.

@@ -9,8 +9,6 @@
 //! - Deadlines are for correctness and generous: they tell "never" from "slow". How long things take is measured elsewhere.
 //! - A failed test prints the end of every node's log and keeps the folder.
 //!
-//! [`simulation`] is the exception to real processes: clusters of failure detectors in virtual time, for what takes node-hours.
-//!
 //! Limits: unix only (signals), one machine, links cut by the nodes themselves (`--fault-injection`) and not by the
 //! kernel. The binary is built on demand, or named by `ROLLCALL_BIN`. `ROLLCALL_LONG=1` makes the statistical tests long.
 
@@ -22,9 +20,9 @@ mod load;
 mod metrics;
 mod node;
 mod ports;
+mod python;
 pub mod raw;
 mod shared;
-pub mod simulation;
 mod wait;
 mod watcher;
 
@@ -36,6 +34,7 @@ pub use load::{Counter, Ledger, Load, Written};
 pub use metrics::metric;
 pub use node::{Node, NodeOptions};
 pub use ports::free_port;
+pub use python::{python_with, run, workspace};
 pub use shared::SharedCluster;
 pub use wait::{DEADLINE, Waited, is_long, note, wait_until};
 pub use watcher::{Seen, Watcher};

@@ -27,6 +27,8 @@ pub struct NodeOptions {
     pub gossip: u16,
     /// Port of DNS.
     pub dns: u16,
+    /// Port of Consul's API.
+    pub consul: u16,
     /// Its data folder.
     pub data_dir: PathBuf,
     /// File with the secret of the cluster.
@@ -86,14 +88,26 @@ impl Node {
 
     /// The arguments after `rollcall node`.
     pub fn arguments(&self) -> Vec<String> {
-        let NodeOptions { name, http, peer, gossip, dns, data_dir, secret_file, join, bootstrap_expect, arguments } =
-            &self.options;
+        let NodeOptions {
+            name,
+            http,
+            peer,
+            gossip,
+            dns,
+            consul,
+            data_dir,
+            secret_file,
+            join,
+            bootstrap_expect,
+            arguments,
+        } = &self.options;
         let mut all = vec![
             format!("--name={name}"),
             format!("--http=127.0.0.1:{http}"),
             format!("--peer=127.0.0.1:{peer}"),
             format!("--gossip=127.0.0.1:{gossip}"),
             format!("--dns=127.0.0.1:{dns}"),
+            format!("--consul=127.0.0.1:{consul}"),
             format!("--data-dir={}", data_dir.display()),
             format!("--secret-file={}", secret_file.display()),
         ];
@@ -198,7 +212,7 @@ impl Node {
 
     /// Its view of the cluster (`/v1/cluster/raft`); `None` when it does not answer.
     pub async fn raft(&self) -> Option<serde_json::Value> {
-        let asked = self.get("/v1/cluster/raft").timeout(Duration::from_secs(2)).send().await;
+        let asked = self.get("/v1/cluster/raft").timeout(Duration::from_secs(5)).send().await;
         asked.ok().filter(|answer| answer.status == 200).map(|answer| answer.json())
     }
 
@@ -219,6 +233,11 @@ impl Node {
     /// A request to its API.
     pub fn call(&self, method: Method, path: &str) -> Call {
         Call::new(method, &format!("{}{path}", self.url()))
+    }
+
+    /// A request to its Consul API.
+    pub fn consul(&self, method: Method, path: &str) -> Call {
+        Call::new(method, &format!("http://127.0.0.1:{}{path}", self.options.consul))
     }
 
     /// A GET.
@@ -263,12 +282,24 @@ impl Node {
         format!("--- {} ({})\n{}", self.name(), self.log.display(), all[all.len().saturating_sub(lines)..].join("\n"))
     }
 
-    /// Registers `body` as an instance, on this node only.
+    /// Registers `body` as an instance through this node, as soon as there is a leader and a quorum.
+    ///
+    /// # Panics
+    /// When no answer comes within [`DEADLINE`](crate::DEADLINE).
+    pub async fn register(&self, service: &str, id: &str, body: &serde_json::Value) -> Answer {
+        self.registration(service, id, body).settled().await
+    }
+
+    /// Tries to register `body` as an instance through this node, once.
     ///
     /// # Panics
     /// When the node does not answer.
-    pub async fn register(&self, service: &str, id: &str, body: &serde_json::Value) -> Answer {
-        self.put(&format!("/v1/services/{service}/instances/{}", crate::segment(id))).json(body).answer().await
+    pub async fn try_register(&self, service: &str, id: &str, body: &serde_json::Value) -> Answer {
+        self.registration(service, id, body).answer().await
+    }
+
+    fn registration(&self, service: &str, id: &str, body: &serde_json::Value) -> Call {
+        self.put(&format!("/v1/services/{service}/instances/{}", crate::segment(id))).json(body)
     }
 
     /// Its data folder.

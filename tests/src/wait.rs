@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that must happen. It tells "never" from "slow", so it is far above any real time.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(50);
 /// Pause between two looks at a condition: short against what is waited for, long against the cost of looking.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 

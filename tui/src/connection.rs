@@ -276,7 +276,9 @@ fn client<A: AsRef<str>>(
     give_up_after: Duration,
 ) -> Result<Client, ClientError> {
     let actor = actor.map(str::to_owned);
-    Client::with_options(nodes, Options { attempt_timeout, give_up_after, watch_silence_max: SILENCE_MAX, actor })
+    let options =
+        Options { attempt_timeout, give_up_after, watch_silence_max: SILENCE_MAX, actor, ..Options::default() };
+    Client::with_options(nodes, options)
 }
 
 fn with_scheme(address: &str) -> String {

@@ -3,6 +3,8 @@
 mod chart;
 mod cluster;
 mod events;
+mod explain;
+mod graph;
 mod help;
 mod instance;
 mod overview;
@@ -14,10 +16,11 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use rollcall_api::words::span;
+use rollcall_api::Timestamp;
+use rollcall_api::words::{clock, span};
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::keys::BINDINGS;
+use crate::keys::{BINDINGS, Command};
 use crate::layout::{self, TABS};
 use crate::state::{Prompt, State, View, shown};
 use crate::verdict::{Tone, Verdict, verdict};
@@ -38,6 +41,8 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
         View::Services => services::draw(&mut pen, state, areas.body),
         View::Service(name) => service::draw(&mut pen, state, areas.body, name),
         View::Instance(service, id) => instance::draw(&mut pen, state, areas.body, service, id),
+        View::Explain(service) => explain::draw(&mut pen, state, areas.body, service),
+        View::Graph => graph::draw(&mut pen, state, areas.body),
         View::Cluster => cluster::draw(&mut pen, state, areas.body),
         View::Events => events::draw(&mut pen, state, areas.body),
     }
@@ -104,6 +109,31 @@ fn link_text(state: &State) -> (Tone, String) {
     }
 }
 
+/// When something happened: the time of today, to the millisecond, or the day and the minute. UTC.
+fn moment(at: Timestamp, now: Timestamp) -> String {
+    match other_day(at, now) {
+        Some(day) => day,
+        None => clock(at),
+    }
+}
+
+/// The same in eight columns: the time of today, or the day.
+fn short_moment(at: Timestamp, now: Timestamp) -> String {
+    let text = match other_day(at, now) {
+        Some(day) => day.get(..5).map(str::to_owned),
+        None => clock(at).get(..8).map(str::to_owned),
+    };
+    text.unwrap_or_default()
+}
+
+/// `11-20 14:24`, of another day than today.
+fn other_day(at: Timestamp, now: Timestamp) -> Option<String> {
+    let (text, today) = (at.to_string(), now.to_string());
+    // YYYY-MM-DDTHH:MM:SS.mmmZ
+    let is_today = text.get(..10) == today.get(..10);
+    text.get(5..16).filter(|_| !is_today).map(|day| day.replace('T', " "))
+}
+
 fn footer(pen: &mut Pen<'_>, state: &State, area: Rect) {
     if state.prompt == Some(Prompt::Filter) {
         let text =
@@ -114,11 +144,25 @@ fn footer(pen: &mut Pen<'_>, state: &State, area: Rect) {
         return pen.line(area, 0, pen.marked(notice.tone, &notice.text));
     }
     let bindings = BINDINGS.iter().filter(|it| !it.bar.is_empty() && it.scope.covers(&state.place.view));
-    let mut spans = vec![Span::raw(" ")];
-    for binding in bindings {
+    let told = bindings.map(|binding| {
         let key = pen.ascii(binding.label).split(' ').next().unwrap_or_default().to_owned();
-        spans.push(Span::styled(key, Style::new().add_modifier(Modifier::BOLD)));
-        spans.push(Span::styled(format!(" {}  ", binding.bar), Style::new().add_modifier(Modifier::DIM)));
-    }
-    pen.line(area, 0, Line::from(spans));
+        let text = [
+            Span::styled(key, Style::new().add_modifier(Modifier::BOLD)),
+            Span::styled(format!(" {}  ", binding.bar), Style::new().add_modifier(Modifier::DIM)),
+        ];
+        (matches!(binding.command, Command::Help | Command::Quit), text)
+    });
+    let (last, first): (Vec<_>, Vec<_>) = told.partition(|(is_last, _)| *is_last);
+    let width = |text: &[Span<'_>; 2]| text.iter().map(Span::width).sum::<usize>();
+    // Where not all of them fit, help is what tells the others. The two blanks at the end need no room.
+    let mut room = usize::from(area.width) + 1;
+    room = room.saturating_sub(last.iter().map(|(_, text)| width(text)).sum());
+    let fitting = first.into_iter().take_while(|(_, text)| {
+        let fits = width(text) <= room;
+        room = room.saturating_sub(width(text));
+        fits
+    });
+    let spans = fitting.chain(last).flat_map(|(_, text)| text);
+    let line: Vec<Span<'_>> = std::iter::once(Span::raw(" ")).chain(spans).collect();
+    pen.line(area, 0, Line::from(line));
 }

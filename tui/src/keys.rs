@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Tab(usize),
     NextTab,
     Filter,
+    Explain,
+    Graph,
     Sort,
     Pause,
     Drain,
@@ -29,12 +31,21 @@ pub(crate) enum Command {
     Transfer,
 }
 
+impl Command {
+    /// Whether it moves the cursor by more than a row.
+    pub(crate) const fn is_far_step(self) -> bool {
+        matches!(self, Self::PageUp | Self::PageDown | Self::First | Self::Last)
+    }
+}
+
 /// Where a key means something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     Everywhere,
-    /// Services, one service, events.
+    /// Whatever has a list of many.
     Filtered,
+    /// A service or an instance is under the cursor or open.
+    Explained,
     Services,
     /// An instance is under the cursor or open.
     Instances,
@@ -83,7 +94,7 @@ pub(crate) const BINDINGS: &[Binding] = &[
     bind(&[KeyCode::Down, KeyCode::Char('j')], "↓ j", Scope::Everywhere, Command::Down, "row below", ""),
     bind(&[KeyCode::PageUp], "PgUp", Scope::Everywhere, Command::PageUp, "ten rows up", ""),
     bind(&[KeyCode::PageDown], "PgDn", Scope::Everywhere, Command::PageDown, "ten rows down", ""),
-    bind(&[KeyCode::Home, KeyCode::Char('g')], "Home g", Scope::Everywhere, Command::First, "first row", ""),
+    bind(&[KeyCode::Home], "Home", Scope::Everywhere, Command::First, "first row", ""),
     bind(&[KeyCode::End, KeyCode::Char('G')], "End G", Scope::Everywhere, Command::Last, "last row", ""),
     bind(
         &[KeyCode::Enter, KeyCode::Right, KeyCode::Char('l')],
@@ -102,6 +113,14 @@ pub(crate) const BINDINGS: &[Binding] = &[
         "back",
     ),
     bind(&[KeyCode::Char('/')], "/", Scope::Filtered, Command::Filter, "show only what contains a text", "filter"),
+    bind(
+        &[KeyCode::Char('e')],
+        "e",
+        Scope::Explained,
+        Command::Explain,
+        "why instances get traffic, or do not",
+        "explain",
+    ),
     bind(&[KeyCode::Char('s')], "s", Scope::Services, Command::Sort, "sort by trouble, name, size or score", "sort"),
     bind(
         &[KeyCode::Char('p'), KeyCode::Char(' ')],
@@ -123,6 +142,7 @@ pub(crate) const BINDINGS: &[Binding] = &[
         "make the node under the cursor the leader",
         "transfer leadership",
     ),
+    bind(&[KeyCode::Char('g')], "g", Scope::Everywhere, Command::Graph, "graph: which services need which", "graph"),
     bind(&[KeyCode::Char('?'), KeyCode::F(1)], "?", Scope::Everywhere, Command::Help, "this help", "help"),
     bind(&[KeyCode::Char('q')], "q", Scope::Everywhere, Command::Quit, "quit; so does Ctrl-C", "quit"),
 ];
@@ -132,9 +152,14 @@ impl Scope {
     pub(crate) fn covers(self, view: &View) -> bool {
         match self {
             Self::Everywhere => true,
-            Self::Filtered => matches!(view, View::Services | View::Service(_) | View::Events),
+            Self::Filtered => !matches!(view, View::Overview | View::Instance(..) | View::Cluster),
+            Self::Explained => {
+                matches!(view, View::Overview | View::Services | View::Service(_) | View::Instance(..) | View::Graph)
+            }
             Self::Services => matches!(view, View::Services),
-            Self::Instances => matches!(view, View::Service(_) | View::Instance(..) | View::Overview),
+            Self::Instances => {
+                matches!(view, View::Service(_) | View::Instance(..) | View::Overview | View::Explain(_))
+            }
             Self::Cluster => matches!(view, View::Cluster),
             Self::Events => matches!(view, View::Events),
         }
@@ -164,6 +189,8 @@ mod tests {
             View::Services,
             View::Service(String::new()),
             View::Instance(String::new(), String::new()),
+            View::Explain(String::new()),
+            View::Graph,
             View::Cluster,
             View::Events,
         ];

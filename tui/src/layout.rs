@@ -123,6 +123,12 @@ pub(crate) fn list_body(state: &State, body: Rect) -> Rect {
             let (_, rest) = split(body, 2);
             split(rest, rest.height.saturating_sub(chart_height(state, body))).0
         }
+        View::Explain(_) | View::Graph => {
+            let (_, rest) = split(body, 1);
+            // The titles and all rows, but no more than half: below is what is said of the row under the cursor.
+            let wanted = u16::try_from(state.rows().len().max(1) + 1).unwrap_or(u16::MAX);
+            split(rest, wanted.min(rest.height / 2).max(2)).0
+        }
         View::Cluster => split(body, state.nodes.members.len().max(3) as u16 + 1).0,
         _ => body,
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use crossterm::event::{KeyEvent, MouseEvent};
 use rollcall_api::words::one_line;
 use rollcall_api::{
-    ClusterEvent, ClusterStatus, HealthReport, HistoryRecord, InstanceHealth, Members, RaftStatus, ServiceHealthReport,
-    Timestamp, WatchEvent,
+    ClusterEvent, ClusterStatus, DependencyGraph, Explanation, HealthReport, HistoryRecord, InstanceHealth, Members,
+    RaftStatus, ServiceHealthReport, Timestamp, WatchEvent,
 };
 
 /// Something happened.
@@ -65,6 +65,12 @@ pub enum Subject {
     Service(String),
     /// One instance, by service and id.
     Instance(String, String),
+    /// Why the instances of a service would be picked or not.
+    Explanation(String),
+    /// Which services need which.
+    Graph,
+    /// What happened before.
+    History,
 }
 
 /// Something to be done by whoever has a connection.
@@ -106,6 +112,12 @@ pub enum Answer {
     Service(String, Result<Box<ServiceHealthReport>, String>),
     /// To [`Subject::Instance`], by service and id.
     Instance(String, String, Result<Box<InstanceDetail>, String>),
+    /// To [`Subject::Explanation`], by its service.
+    Explanation(String, Result<Box<Explanation>, String>),
+    /// To [`Subject::Graph`].
+    Graph(Result<Box<DependencyGraph>, String>),
+    /// To [`Subject::History`], newest first.
+    History(Result<Vec<HistoryRecord>, String>),
     /// To [`Request::Act`].
     Done(Action, Result<(), String>),
 }
@@ -142,6 +154,9 @@ impl Answer {
             Self::Cluster(_) => Subject::Cluster,
             Self::Service(name, _) => Subject::Service(name.clone()),
             Self::Instance(service, id, _) => Subject::Instance(service.clone(), id.clone()),
+            Self::Explanation(service, _) => Subject::Explanation(service.clone()),
+            Self::Graph(_) => Subject::Graph,
+            Self::History(_) => Subject::History,
             Self::Done(..) => return None,
         })
     }

@@ -1,6 +1,8 @@
 //! Everything the dashboard knows and everything it shows of it; changed by `update` only.
 
 mod catalog;
+mod explained;
+mod graph;
 mod log;
 mod nodes;
 mod rows;
@@ -17,7 +19,9 @@ use crate::verdict::Tone;
 
 pub use catalog::INSTANCES_MAX;
 pub(crate) use catalog::{Catalog, Prediction, Seen, Service};
-pub(crate) use log::Log;
+pub(crate) use explained::Explained;
+pub(crate) use graph::Graph;
+pub(crate) use log::{Log, Noted};
 pub(crate) use nodes::Nodes;
 pub(crate) use rows::Row;
 pub(crate) use trace::Trace;
@@ -39,6 +43,10 @@ pub enum View {
     Service(String),
     /// One instance, by service and id.
     Instance(String, String),
+    /// Why the instances of a service would be picked or not.
+    Explain(String),
+    /// Which services need which.
+    Graph,
     /// Members and Raft.
     Cluster,
     /// What happened.
@@ -50,7 +58,7 @@ impl View {
     pub(crate) const fn tab(&self) -> usize {
         match self {
             Self::Overview => 0,
-            Self::Services | Self::Service(_) | Self::Instance(..) => 1,
+            Self::Services | Self::Service(_) | Self::Instance(..) | Self::Explain(_) | Self::Graph => 1,
             Self::Cluster => 2,
             Self::Events => 3,
         }
@@ -151,6 +159,10 @@ pub struct State {
     pub(crate) log: Log,
     /// The instance that is open.
     pub(crate) detail: Option<(Timestamp, Box<InstanceDetail>)>,
+    /// The service that is open, explained.
+    pub(crate) explained: Option<Explained>,
+    /// The graph, or why there is none.
+    pub(crate) graph: Option<Result<Graph, String>>,
     pub(crate) latencies: std::collections::BTreeMap<(String, String), Trace>,
     pub(crate) place: Place,
     pub(crate) back: Vec<Place>,
@@ -173,6 +185,8 @@ impl State {
             nodes: Nodes::default(),
             log: Log::default(),
             detail: None,
+            explained: None,
+            graph: None,
             latencies: std::collections::BTreeMap::new(),
             place: Place::new(View::Overview),
             back: Vec::new(),

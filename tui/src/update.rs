@@ -1,14 +1,16 @@
 //! What each message does to the state, and what is to be asked for after it.
 
 mod keys;
+mod past;
 
-use rollcall_api::words::member_change_word;
+use rollcall_api::words::{expected, member_change_word, outlook_word};
 use rollcall_api::{
-    Change, ClusterEvent, LifecycleState, MemberChange, MemberChangeKind, StateChanges, WatchEvent, cause_phrase,
+    Change, ClusterEvent, ForecastChanges, LifecycleState, MemberChange, MemberChangeKind, StateChanges, WatchEvent,
+    cause_phrase,
 };
 
 use crate::message::{Answer, InstanceDetail, LinkEvent, Message, Request, Subject};
-use crate::state::{State, View, shown, troubled_subjects};
+use crate::state::{Explained, Graph, State, View, shown, troubled_subjects};
 use crate::theme::{health_tone, member_tone};
 use crate::verdict::Tone;
 
@@ -68,6 +70,9 @@ fn link(state: &mut State, event: LinkEvent) {
             state.heard_at = Some(state.now);
             state.wants.forget();
             state.want_view();
+            if !state.log.knows_past() {
+                state.wants.want(Subject::History, state.now);
+            }
         }
         LinkEvent::Lost { node, reason } => {
             let was_connected = std::mem::take(&mut state.link.is_connected);
@@ -84,20 +89,27 @@ fn link(state: &mut State, event: LinkEvent) {
 
 fn watch(state: &mut State, event: WatchEvent) {
     state.catalog.revision = state.catalog.revision.max(event.revision());
+    let is_change = !matches!(event, WatchEvent::Snapshot(_) | WatchEvent::Bookmark(_));
+    let is_new = is_change && state.log.is_new(event.revision());
     match event {
         WatchEvent::Snapshot(part) => state.catalog.snapshot(part),
         WatchEvent::Put(change) => {
             let (tone, word, text) = registered(&change);
             let about = change.instance.as_ref().map(|it| (it.service.clone(), it.id.clone()));
-            state.log.note(change.at, tone, word, text, about);
+            if is_new {
+                state.log.note(change.at, tone, word, text, about);
+            }
             change.instance.into_iter().for_each(|instance| state.catalog.put(instance));
         }
         WatchEvent::Delete(change) => {
             let name = named(&change.service, change.id.as_deref());
             let text = format!("{name} by {}: {}", shown(&change.actor), shown(&change.cause));
-            state.log.note(change.at, Tone::Warn, "deregistered", text, None);
+            if is_new {
+                state.log.note(change.at, Tone::Warn, "deregistered", text, None);
+            }
             state.catalog.delete(&change.service, change.id.as_deref());
         }
+        WatchEvent::Definition(_) | WatchEvent::Config(_) if !is_new => {}
         WatchEvent::Definition(change) => {
             let text = format!("{} by {}", shown(&change.service), shown(&change.actor));
             state.log.note(change.at, Tone::Plain, "defined", text, None);
@@ -107,7 +119,7 @@ fn watch(state: &mut State, event: WatchEvent) {
             let text = format!("{}{version} by {}", shown(&change.service), shown(&change.actor));
             state.log.note(change.at, Tone::Plain, "configured", text, None);
         }
-        WatchEvent::State(changes) => transitions(state, &changes),
+        WatchEvent::State(changes) => transitions(state, &changes, is_new),
         WatchEvent::Bookmark(_) => {
             // Nothing happened to the catalogue; what is observed may have changed all the same.
             state.want_view();
@@ -122,7 +134,11 @@ fn watch(state: &mut State, event: WatchEvent) {
 fn want_open(state: &mut State) {
     let now = state.now;
     match &state.place.view {
-        View::Service(name) => state.wants.want_settled(Subject::Service(name.clone()), now),
+        View::Service(name) | View::Explain(name) => {
+            state.wants.want_settled(Subject::Service(name.clone()), now);
+            state.wants.want_settled(Subject::Explanation(name.clone()), now);
+        }
+        View::Graph => state.wants.want_settled(Subject::Graph, now),
         View::Instance(service, id) => {
             state.wants.want_settled(Subject::Service(service.clone()), now);
             state.wants.want_settled(Subject::Instance(service.clone(), id.clone()), now);
@@ -149,7 +165,7 @@ fn registered(change: &Change) -> (Tone, &'static str, String) {
     }
 }
 
-fn transitions(state: &mut State, changes: &StateChanges) {
+fn transitions(state: &mut State, changes: &StateChanges, is_new: bool) {
     for change in &changes.items {
         state.catalog.transition(change);
     }
@@ -157,20 +173,23 @@ fn transitions(state: &mut State, changes: &StateChanges) {
     services.sort_unstable();
     services.dedup();
     services.into_iter().for_each(|service| state.catalog.recount(service));
+    if !is_new {
+        return;
+    }
     for change in changes.items.iter().take(TOLD_MAX) {
         let name = named(&change.service, Some(&change.id));
-        let phrase = if change.cause == "observed" {
-            String::new()
-        } else {
-            format!(": {}", shown(cause_phrase(&change.cause)))
-        };
-        let text = format!("{name} was {}{phrase}", change.from.as_str());
+        let text = format!("{name} was {}{}", change.from.as_str(), phrase(&change.cause));
         let about = Some((change.service.clone(), change.id.clone()));
         state.log.note(changes.at, health_tone(change.state), change.state.as_str(), text, about);
     }
     if let Some(more) = changes.items.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
         state.log.note(changes.at, Tone::Dim, "and", format!("{more} more instances changed at once"), None);
     }
+}
+
+/// The cause of a transition; none of what everybody sees.
+fn phrase(cause: &str) -> String {
+    if cause == "observed" { String::new() } else { format!(": {}", shown(cause_phrase(cause))) }
 }
 
 fn members(state: &mut State, event: ClusterEvent) {
@@ -182,11 +201,43 @@ fn members(state: &mut State, event: ClusterEvent) {
             let text = format!("{}: {}", shown(&change.member), shown(&change.cause));
             state.log.note(change.at, tone, word, text, None);
         }
+        ClusterEvent::Forecast(changes) => return forecasts(state, &changes),
     }
     // Who is alive decides who leads, whether there is a quorum, and whose word counts.
     state.wants.want_settled(Subject::Cluster, state.now);
     state.wants.want_settled(Subject::Health, state.now);
     want_open(state);
+}
+
+/// Something else is expected. What is told again, as after each connection, is no event.
+fn forecasts(state: &mut State, changes: &ForecastChanges) {
+    let now = state.now;
+    let mut news = Vec::new();
+    for change in &changes.items {
+        let (is_news, name) = match (change.instance(), &change.member) {
+            (Some((service, id)), _) => {
+                (state.catalog.expect((service, id), change.forecast, now), named(service, Some(id)))
+            }
+            (None, Some(node)) => (state.nodes.expect(node, change.signal, change.forecast, now), shown(node)),
+            (None, None) => continue,
+        };
+        if is_news {
+            news.push((change, name));
+        }
+    }
+    for (change, name) in news.iter().take(TOLD_MAX) {
+        let tone = if change.outlook.is_some() { Tone::Warn } else { Tone::Good };
+        let about = change.instance().map(|(service, id)| (service.to_owned(), id.to_owned()));
+        let text = format!("{name}: {}", expected(change));
+        state.log.note(changes.at, tone, outlook_word(change.outlook), text, about);
+    }
+    if let Some(more) = news.len().checked_sub(TOLD_MAX).filter(|more| *more > 0) {
+        state.log.note(changes.at, Tone::Dim, "and", format!("{more} more forecasts changed at once"), None);
+    }
+    if !news.is_empty() {
+        state.wants.want_settled(Subject::Health, now);
+        want_open(state);
+    }
 }
 
 fn member_word(change: &MemberChange) -> (Tone, &'static str) {
@@ -217,6 +268,18 @@ fn take_answer(state: &mut State, answer: Answer) {
         }
         Answer::Service(name, Ok(report)) => return state.catalog.detail(&name, *report, now),
         Answer::Instance(service, id, Ok(detail)) => return take_detail(state, service, id, detail),
+        Answer::Explanation(service, told) => {
+            // The view may show another one by now.
+            if matches!(&state.place.view, View::Service(name) | View::Explain(name) if *name == service) {
+                state.explained = Some(Explained::new(service, told, now));
+            }
+            return;
+        }
+        Answer::Graph(told) => {
+            state.graph = Some(told.map(|told| Graph::new(told, now)));
+            return;
+        }
+        Answer::History(Ok(records)) => return state.log.begin_with(past::noted(records)),
         Answer::Done(action, Ok(())) => {
             state.wants.want_settled(Subject::Health, now);
             state.wants.want_settled(Subject::Cluster, now);
@@ -229,6 +292,7 @@ fn take_answer(state: &mut State, answer: Answer) {
         Answer::Health(Err(reason)) => format!("health could not be read: {}", shown(&reason)),
         Answer::Cluster(Err(reason)) => format!("the cluster could not be asked: {}", shown(&reason)),
         Answer::Service(name, Err(reason)) => format!("{}: {}", shown(&name), shown(&reason)),
+        Answer::History(Err(reason)) => format!("history could not be read: {}", shown(&reason)),
         Answer::Instance(_, id, Err(reason)) => format!("{}: {}", shown(&id), shown(&reason)),
     };
     state.say(Tone::Warn, refused);

@@ -1,7 +1,7 @@
 //! The five-second answer: is all well, and if not, what is wrong, worst first.
 
-use rollcall_api::words::{age, span, when};
-use rollcall_api::{Lateness, MemberState, State as HealthState};
+use rollcall_api::words::{age, node_outlook, span, when};
+use rollcall_api::{Lateness, MemberState, Outlook, State as HealthState};
 
 use crate::state::{State, shown};
 
@@ -45,6 +45,7 @@ pub fn verdict(state: &State) -> Verdict {
         problems.extend(partition(state));
         problems.extend(nodes(state));
         problems.extend(services(state));
+        problems.extend(node_predictions(state));
         problems.extend(predictions(state));
         problems.extend(instances(state));
     }
@@ -160,6 +161,15 @@ fn services(state: &State) -> Problems {
             vec![(Tone::Bad, format!("{count} services have no instance that can take traffic: {}", listed(names)))]
         }
     }
+}
+
+/// The nodes that are predicted to fail, each with what it expects first.
+fn node_predictions(state: &State) -> Problems {
+    let first = |name: &str| state.nodes.expected(name, state.now).into_iter().next();
+    let predicted = state.nodes.members.iter().filter_map(|member| Some((&member.name, first(&member.name)?)));
+    let predicted = predicted.filter(|(_, forecast)| forecast.outlook == Some(Outlook::PredictedFailure));
+    let names: Vec<String> = predicted.map(|(name, it)| format!("{}: {}", shown(name), node_outlook(&it))).collect();
+    if names.is_empty() { Vec::new() } else { vec![(Tone::Warn, listed(names))] }
 }
 
 fn predictions(state: &State) -> Problems {

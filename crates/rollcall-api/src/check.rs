@@ -3,7 +3,7 @@
 use http::Uri;
 use rollcall_types::{
     CapabilityName, CheckId, CheckKind, CheckSpec, Host, INTERVAL_MAX, INTERVAL_MIN, InstanceId, Invalid,
-    LEASE_TTL_MAX, LEASE_TTL_MIN, Millis, Port, ServiceName, TIMEOUT_MAX, Text,
+    LEASE_TTL_MAX, LEASE_TTL_MIN, Millis, Port, ServiceName, Status, TIMEOUT_MAX, Text,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,15 +25,21 @@ const ANSWERS_MAX: u64 = 10;
 /// A check of an instance, as registered.
 ///
 /// Fields by type: `http` has `url`; `tcp` has `address`; `grpc` has `address` and may have `service`; `ttl` has
-/// `ttl_ms`; `alias` has `service` and may have `instance`. All but `ttl` may have `capability`. The others must be left out. `ttl` and `alias` are not probed
-/// and take no `interval_ms` and `timeout_ms`.
+/// `ttl_ms` and may have `status`; `alias` has `service` and may have `instance`; `fixed` has `status`. All but `ttl` may have
+/// `capability`. The others must be left out. `ttl`, `alias` and `fixed` are not probed and take no `interval_ms` and `timeout_ms`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields, expecting = "an object, a check")]
 pub struct RegistrationCheck {
     /// Name within the instance, unique there. Default: the type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// `http`, `tcp`, `grpc`, `ttl` or `alias`.
+    /// What people call it, at most 4096 bytes. Default: nothing but its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What people should know about it, at most 4096 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// `http`, `tcp`, `grpc`, `ttl`, `alias` or `fixed`.
     #[serde(rename = "type")]
     #[schema(required)]
     pub kind: String,
@@ -65,6 +71,10 @@ pub struct RegistrationCheck {
     #[serde(skip_serializing_if = "Number::is_absent")]
     #[schema(value_type = Option<u64>, minimum = 1_000, maximum = 86_400_000)]
     pub ttl_ms: Number,
+    /// `passing`, `warning` or `critical`. Of a `fixed` check what it says. Of a `ttl` check what it counts as until it is first
+    /// heard; default `passing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     /// Failures in a row that make the check critical, 1 to 10. Default 3.
     #[serde(skip_serializing_if = "Number::is_absent")]
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 10, default = 3)]
@@ -85,12 +95,16 @@ impl RegistrationCheck {
             Some(id) => at.text("id", id),
             None => CheckId::try_from(self.kind.as_str()).ok(),
         };
+        let name = at.optional_text::<Text>("name", self.name.as_deref()).unwrap_or_default();
+        let notes = at.optional_text::<Text>("notes", self.notes.as_deref()).unwrap_or_default();
         let capability = at.optional_text::<CapabilityName>("capability", self.capability.as_deref());
         let (interval, timeout) = self.convert_timing(at);
         let failures = at.optional_number("failures_before_critical", &self.failures_before_critical, answers);
         let successes = at.optional_number("successes_before_passing", &self.successes_before_passing, answers);
         Some(CheckSpec {
             id: id?,
+            name,
+            notes,
             capability,
             kind: kind?,
             interval,
@@ -118,18 +132,18 @@ impl RegistrationCheck {
             }
             "ttl" => {
                 let ttl = at.number("ttl_ms", &self.ttl_ms, |raw| Millis::within(raw, LEASE_TTL_MIN, LEASE_TTL_MAX))?;
-                Some(CheckKind::Ttl { ttl })
+                let initial = at.keep_some("status", self.status.as_deref().map(verdict)).unwrap_or(Status::Passing);
+                Some(CheckKind::Ttl { ttl, initial })
             }
             "alias" => {
                 let instance = at.optional_text::<InstanceId>("instance", self.instance.as_deref());
                 let service = at.text::<ServiceName>("service", given(&self.service))?;
                 Some(CheckKind::Alias { service, instance })
             }
+            "fixed" => Some(CheckKind::Fixed { status: at.keep("status", verdict(given(&self.status)))? }),
             other => {
-                at.keep(
-                    "type",
-                    Err::<(), _>(Invalid::new("be \"http\", \"tcp\", \"grpc\", \"ttl\" or \"alias\"", other)),
-                );
+                let rule = "be \"http\", \"tcp\", \"grpc\", \"ttl\", \"alias\" or \"fixed\"";
+                at.keep("type", Err::<(), _>(Invalid::new(rule, other)));
                 None
             }
         }
@@ -154,8 +168,9 @@ impl RegistrationCheck {
             "http" => &["capability", "url", "interval_ms", "timeout_ms"],
             "tcp" => &["capability", "address", "interval_ms", "timeout_ms"],
             "grpc" => &["capability", "address", "service", "interval_ms", "timeout_ms"],
-            "ttl" => &["ttl_ms"],
+            "ttl" => &["ttl_ms", "status"],
             "alias" => &["capability", "service", "instance"],
+            "fixed" => &["capability", "status"],
             _ => return,
         };
         for (field, is_given) in [
@@ -167,6 +182,7 @@ impl RegistrationCheck {
             ("interval_ms", !self.interval_ms.is_absent()),
             ("timeout_ms", !self.timeout_ms.is_absent()),
             ("ttl_ms", !self.ttl_ms.is_absent()),
+            ("status", self.status.is_some()),
         ] {
             if is_given && !own.contains(&field) {
                 at.refuse(field, format!("must be left out of a check of type \"{}\"", self.kind));
@@ -179,6 +195,8 @@ impl From<&CheckSpec> for RegistrationCheck {
     fn from(spec: &CheckSpec) -> Self {
         let mut check = Self {
             id: Some(spec.id.to_string()),
+            name: said(&spec.name).map(str::to_owned),
+            notes: said(&spec.notes).map(str::to_owned),
             capability: spec.capability.as_ref().map(ToString::to_string),
             failures_before_critical: spec.failures_before_critical.into(),
             successes_before_passing: spec.successes_before_passing.into(),
@@ -196,7 +214,11 @@ impl From<&CheckSpec> for RegistrationCheck {
                 check.address = Some(authority(host, *port));
                 check.service = (!service.is_empty()).then(|| service.to_string());
             }
-            CheckKind::Ttl { ttl } => check.ttl_ms = ttl.get().into(),
+            CheckKind::Ttl { ttl, initial } => {
+                check.ttl_ms = ttl.get().into();
+                check.status = Some(initial.to_string()).filter(|_| *initial != Status::Passing);
+            }
+            CheckKind::Fixed { status } => check.status = Some(status.to_string()),
             CheckKind::Alias { service, instance } => {
                 check.service = Some(service.to_string());
                 check.instance = instance.as_ref().map(ToString::to_string);
@@ -214,14 +236,20 @@ pub(crate) fn kind_name(kind: &CheckKind) -> &'static str {
         CheckKind::Grpc { .. } => "grpc",
         CheckKind::Ttl { .. } => "ttl",
         CheckKind::Alias { .. } => "alias",
+        CheckKind::Fixed { .. } => "fixed",
     }
+}
+
+/// A text that may be empty.
+pub(crate) fn said(text: &Text) -> Option<&str> {
+    Some(text.as_str()).filter(|text| !text.is_empty())
 }
 
 /// Whether somebody asks the instance; the interval and the timeout of other checks mean nothing.
 pub(crate) fn is_probed(kind: &CheckKind) -> bool {
     match kind {
         CheckKind::Http { .. } | CheckKind::Tcp { .. } | CheckKind::Grpc { .. } => true,
-        CheckKind::Ttl { .. } | CheckKind::Alias { .. } => false,
+        CheckKind::Ttl { .. } | CheckKind::Alias { .. } | CheckKind::Fixed { .. } => false,
     }
 }
 
@@ -231,7 +259,7 @@ pub(crate) fn authority(host: &Host, port: Port) -> String {
 }
 
 /// Reads an absolute `http` or `https` URL with a host.
-pub(crate) fn web_url(text: &str) -> Result<Text, Invalid> {
+pub fn web_url(text: &str) -> Result<Text, Invalid> {
     let refused = || Invalid::new("be an absolute http or https URL with a host and without a password", text);
     let uri: Uri = text.parse().map_err(|_| refused())?;
     // Whoever reads the instance would read it.
@@ -244,7 +272,7 @@ pub(crate) fn web_url(text: &str) -> Result<Text, Invalid> {
 }
 
 /// Reads `host:port` or `[IPv6]:port`.
-fn host_and_port(text: &str) -> Result<(Host, Port), Invalid> {
+pub fn host_and_port(text: &str) -> Result<(Host, Port), Invalid> {
     let refused = || Invalid::new("be host:port or [IPv6 address]:port, with a port of 1 to 65535", text);
     let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
     let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -261,6 +289,13 @@ fn answers(raw: u64) -> Result<u8, Invalid> {
         Ok(count) if (1..=ANSWERS_MAX).contains(&raw) => Ok(count),
         _ => Err(Invalid::new("be 1 to 10 answers in a row", raw)),
     }
+}
+
+fn verdict(text: &str) -> Result<Status, Invalid> {
+    [Status::Passing, Status::Warning, Status::Critical]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| Invalid::new("be \"passing\", \"warning\" or \"critical\"", text))
 }
 
 fn given(text: &Option<String>) -> &str {

@@ -10,6 +10,7 @@
 
 mod calls;
 mod error;
+mod locks;
 mod sse;
 mod transport;
 mod watch;
@@ -37,6 +38,9 @@ pub struct Options {
     pub give_up_after: Duration,
     /// A watch that hears nothing for so long, not even a keep-alive, moves to the next node.
     pub watch_silence_max: Duration,
+    /// A download of an image that brings nothing for so long has failed. It comes on top of `attempt_timeout` before the first
+    /// byte, since the node writes the whole image before it sends it: a minute for gigabytes on a slow disk.
+    pub download_silence_max: Duration,
     /// Name that history shows for changes made by this client; `None` leaves it to the server, which takes the address.
     pub actor: Option<String>,
 }
@@ -47,6 +51,7 @@ impl Default for Options {
             attempt_timeout: Duration::from_secs(5),
             give_up_after: Duration::from_secs(10),
             watch_silence_max: Duration::from_secs(45),
+            download_silence_max: Duration::from_secs(120),
             actor: None,
         }
     }

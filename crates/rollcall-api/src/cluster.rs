@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Forecast, Timestamp};
+use crate::{Forecast, ForecastChanges, Timestamp};
 
 /// The answer of `GET /v1/cluster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -187,15 +187,18 @@ pub struct LinkFault {
     pub to: String,
 }
 
-/// An event of `GET /v1/cluster/events`. The stream begins with `members` and goes on with what changes; a client that
-/// falls behind gets `members` again.
+/// An event of `GET /v1/cluster/events`. The stream begins with `members` and `forecast` for the instances of which something
+/// is expected, and goes on with what changes; a client that falls behind gets the beginning again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ClusterEvent {
-    /// All members as they are.
+    /// All members as they are, with what is expected of them. What is expected of instances is told anew after it, so that
+    /// whatever was told of instances before does not hold any more.
     Members(Members),
     /// Something changed among them.
     Member(MemberChange),
+    /// Something else is expected of instances or members.
+    Forecast(ForecastChanges),
 }
 
 /// Something that changed among the members, as the answering node sees it.
@@ -251,6 +254,7 @@ impl ClusterEvent {
         let name = match self {
             Self::Members(_) => "members",
             Self::Member(_) => "member",
+            Self::Forecast(_) => "forecast",
         };
         let data = serde_json::to_string(self).expect("strings and numbers have a JSON form");
         format!("event: {name}\ndata: {data}\n\n")

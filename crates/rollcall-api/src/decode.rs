@@ -53,6 +53,10 @@ impl From<DecodeError> for Problem {
 /// # Errors
 /// [`DecodeError::NotJson`], or [`DecodeError::Fields`] with the first field whose type is wrong or that is unknown.
 pub fn from_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    // Keeping track of the path costs more than reading a short body, so only a body that is wrong is read with it.
+    if let Ok(Object(value)) = serde_json::from_slice(body) {
+        return Ok(value);
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let Object(value) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();

@@ -8,6 +8,10 @@ pub const REVISION: HeaderName = HeaderName::from_static("x-rollcall-revision");
 pub const CONSISTENCY: HeaderName = HeaderName::from_static("x-rollcall-consistency");
 /// Answer: how old the read may be, in milliseconds; 0 for a linearizable one.
 pub const STALENESS_MS: HeaderName = HeaderName::from_static("x-rollcall-staleness-ms");
+/// Answer: how often a key was locked; rises with each new holder.
+pub const LOCK_INDEX: HeaderName = HeaderName::from_static("x-rollcall-lock-index");
+/// Answer: the session that holds a key; left out when nobody does.
+pub const SESSION: HeaderName = HeaderName::from_static("x-rollcall-session");
 /// Request: who asks, for history.
 pub const ACTOR: HeaderName = HeaderName::from_static("x-rollcall-actor");
 /// Request: the client session of an exactly-once write.

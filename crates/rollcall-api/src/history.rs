@@ -22,7 +22,7 @@ pub struct HistoryRecord {
     /// The instance it was about, if it was about one.
     pub instance: Option<String>,
     /// The change in one word: `registered`, `updated`, `lifecycle`, `deregistered`, `defined`, `removed`, `configured`,
-    /// `kv_put`, `kv_removed`, `state`.
+    /// `kv_put`, `kv_removed`, `state`, `session_opened`, `session_closed`, `event`.
     pub action: String,
     /// Why, when that was said; of a `state` the cause in one word.
     pub cause: Option<String>,
@@ -32,4 +32,10 @@ pub struct HistoryRecord {
     /// Of a `state`: the status after.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
+    /// The key it was about; one that ends with `*` stands for all that begin so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The session that holds the key since then, or that was opened or closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
 }

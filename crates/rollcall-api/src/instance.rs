@@ -12,7 +12,7 @@ use rollcall_types::{
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
-use crate::check::{authority, is_probed, kind_name};
+use crate::check::{authority, is_probed, kind_name, said};
 use crate::known::thousandths;
 use crate::{Forecast, KnownHealth, Overlay, Overlays, Timestamp, Trend, WarmUp};
 
@@ -189,7 +189,13 @@ pub struct Check {
     /// Name within the instance.
     #[schema(required)]
     pub id: String,
-    /// `http`, `tcp`, `grpc`, `ttl` or `alias`.
+    /// What people call it; left out when that is its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What people should know about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// `http`, `tcp`, `grpc`, `ttl`, `alias` or `fixed`.
     #[serde(rename = "type")]
     #[schema(required)]
     pub kind: String,
@@ -217,6 +223,10 @@ pub struct Check {
     /// Longest silence of a `ttl` check.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
+    /// What a `fixed` check says, and what a `ttl` check counts as until it is first heard; left out of the latter when that
+    /// is `passing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
     /// Failures in a row that make it critical.
     #[schema(required)]
     pub failures_before_critical: u8,
@@ -388,6 +398,10 @@ fn lease_wire(lease: &LeaseSpec) -> Lease {
 #[derive(Serialize)]
 struct CheckWire<'a> {
     id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<&'a str>,
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -406,6 +420,8 @@ struct CheckWire<'a> {
     timeout_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
     failures_before_critical: u8,
     successes_before_passing: u8,
 }
@@ -414,6 +430,8 @@ fn check_wire(check: &CheckSpec) -> CheckWire<'_> {
     let probed = is_probed(&check.kind);
     let mut wire = CheckWire {
         id: &check.id,
+        name: said(&check.name),
+        notes: said(&check.notes),
         kind: kind_name(&check.kind),
         capability: check.capability.as_ref(),
         url: None,
@@ -423,6 +441,7 @@ fn check_wire(check: &CheckSpec) -> CheckWire<'_> {
         interval_ms: probed.then(|| check.interval.get()),
         timeout_ms: probed.then(|| check.timeout.get()),
         ttl_ms: None,
+        status: None,
         failures_before_critical: check.failures_before_critical,
         successes_before_passing: check.successes_before_passing,
     };
@@ -433,7 +452,11 @@ fn check_wire(check: &CheckSpec) -> CheckWire<'_> {
             wire.address = Some(authority(host, *port));
             wire.service = Some(service.as_str()).filter(|service| !service.is_empty());
         }
-        CheckKind::Ttl { ttl } => wire.ttl_ms = Some(ttl.get()),
+        CheckKind::Ttl { ttl, initial } => {
+            wire.ttl_ms = Some(ttl.get());
+            wire.status = Some(initial.as_str()).filter(|_| *initial != Status::Passing);
+        }
+        CheckKind::Fixed { status } => wire.status = Some(status.as_str()),
         CheckKind::Alias { service, instance } => {
             wire.service = Some(service);
             wire.instance = instance.as_deref();

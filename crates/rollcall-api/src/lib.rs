@@ -33,6 +33,7 @@ mod number;
 pub mod paths;
 mod policy;
 mod problem;
+mod prospect;
 pub mod query;
 mod registration;
 mod reply;
@@ -40,15 +41,17 @@ mod report;
 mod scrape;
 mod selection;
 mod service;
+mod session;
 mod summary;
 mod time;
+mod user_event;
 mod watch;
 pub mod words;
 
 #[cfg(feature = "client")]
 pub mod client;
 
-pub use check::RegistrationCheck;
+pub use check::{RegistrationCheck, host_and_port, web_url};
 pub use cluster::{
     Addresses, ClusterEvent, ClusterStatus, FollowerProgress, Lateness, LinkFault, Member, MemberChange,
     MemberChangeKind, MemberGossip, MemberState, Members, Observer, RaftRole, RaftStatus, TransferLeaderRequest,
@@ -74,6 +77,7 @@ pub use merge_patch::{merge, merge_patch};
 pub use number::{COST_MAX, Micros, Number};
 pub use policy::{Policy, PolicyWeights, SelectionPolicy};
 pub use problem::{Code, PROBLEM_JSON, Problem, Retry};
+pub use prospect::{FORECAST_CHANGES_MAX, ForecastChange, ForecastChanges};
 pub use registration::{Registration, RegistrationEndpoint, RegistrationLease};
 pub use reply::{List, WriteReply};
 pub use report::{
@@ -86,8 +90,13 @@ pub use selection::{
     SelectionRef, WeightsGiven, Wish, Wished,
 };
 pub use service::{ConfigDocument, Definition, DefinitionRef, Service, ServiceDefinition};
+pub use session::{
+    Key, SESSION_KEYS_SHOWN, SESSION_NAME_BYTES_MAX, Session, SessionCheck, SessionEnd, SessionRenewal, SessionRequest,
+};
 pub use summary::{HealthReport, ServiceHealth, ServiceHealthReport, StateCounts};
 pub use time::Timestamp;
+pub use user_event::{CheckedEvent, EVENT_PAYLOAD_BYTES_MAX, EventRequest, UserEvent, base64_text};
 pub use watch::{
-    Change, EventBatch, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, StateChange, StateChanges, WatchEvent,
+    Change, EventBatch, InstancesAnswer, Progress, SNAPSHOT_ITEMS_MAX, SnapshotPart, StateChange, StateChanges,
+    WatchEvent,
 };

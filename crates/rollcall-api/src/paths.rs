@@ -50,6 +50,14 @@ pub const GRAPH: &str = "/v1/graph";
 pub const REPORTS: &str = "/v1/reports";
 /// What is reported of the instances of a service: GET.
 pub const FEEDBACK: &str = "/v1/services/{service}/feedback";
+/// Sessions that may hold keys: GET, POST.
+pub const SESSIONS: &str = "/v1/sessions";
+/// A session: GET, PUT renews it, DELETE.
+pub const SESSION: &str = "/v1/sessions/{id}";
+/// Events that users fire: GET, POST.
+pub const EVENTS: &str = "/v1/events";
+/// The keys, without their values: GET.
+pub const KEYS: &str = "/v1/kv";
 /// A key: GET, PUT, DELETE of raw bytes.
 pub const KEY: &str = "/v1/kv/{*key}";
 /// Server-sent events.
@@ -168,6 +176,11 @@ pub fn release(service: &str, id: &str) -> String {
 /// [`CAPABILITY_INSTANCES`] filled.
 pub fn capability_instances(capability: &str) -> String {
     format!("/v1/capabilities/{}/instances", segment(capability))
+}
+
+/// [`SESSION`] filled.
+pub fn session(id: &str) -> String {
+    format!("{SESSIONS}/{}", segment(id))
 }
 
 /// [`KEY`] filled.

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::FieldError;
 
@@ -29,7 +31,7 @@ pub enum Retry {
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:ident, $retry:ident, $title:literal;)*) => {
         /// What went wrong, in one stable word.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
             /// A word that this build does not know. Read from a newer server, never sent.
@@ -67,6 +69,16 @@ macro_rules! codes {
     };
 }
 
+// By hand, since the derive does not see names that come out of a macro.
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let words = Self::ALL.iter().map(|code| code.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
+    }
+}
+
+impl ToSchema for Code {}
+
 codes! {
     /// The body is not JSON, or not UTF-8.
     InvalidBody = "invalid_body", BAD_REQUEST, Never, "Body cannot be read";
@@ -98,6 +110,14 @@ codes! {
     ConfigNotFound = "config_not_found", NOT_FOUND, Never, "No configuration document";
     /// There is no such key.
     KeyNotFound = "key_not_found", NOT_FOUND, Never, "No such key";
+    /// There is no such session: it ended, or never was.
+    SessionNotFound = "session_not_found", NOT_FOUND, Never, "No such session";
+    /// Some operations on keys did not go through, so none was done.
+    TransactionFailed = "transaction_failed", CONFLICT, Never, "Transaction failed";
+    /// Another session holds the lock, or its last holder lost it a short while ago.
+    LockHeld = "lock_held", CONFLICT, Later, "Lock is held";
+    /// The session does not hold the lock that it was to release.
+    LockNotHeld = "lock_not_held", CONFLICT, Never, "Lock is not held";
     /// There is no such member.
     MemberNotFound = "member_not_found", NOT_FOUND, Never, "No such member";
     /// `If-Match` or `If-None-Match` does not hold.
@@ -112,7 +132,7 @@ codes! {
     MembershipConflict = "membership_conflict", CONFLICT, Never, "Membership cannot change this way";
     /// An operator decided otherwise about the instance: undrain what drains, release what is quarantined.
     LifecycleConflict = "lifecycle_conflict", CONFLICT, Never, "Instance is in another state of its life";
-    /// The idempotency key or sequence was used for another request.
+    /// The idempotency key was used for another request.
     IdempotencyConflict = "idempotency_conflict", UNPROCESSABLE_ENTITY, Never, "Idempotency key used for another request";
     /// The request was answered so long ago that its answer is forgotten.
     AnswerForgotten = "answer_forgotten", CONFLICT, Never, "Answer forgotten";
@@ -177,6 +197,9 @@ pub struct Problem {
     /// Names that look like the one that is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub similar: Vec<String>,
+    /// Of a lock: the session that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
     /// When it makes sense to ask again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -198,6 +221,7 @@ impl Problem {
             errors: Vec::new(),
             reasons: BTreeMap::new(),
             similar: Vec::new(),
+            holder: None,
             retry_after_ms: None,
             leader: None,
         }

@@ -106,6 +106,54 @@ query!(
     }
 );
 query!(
+    /// Parameters of a list of keys.
+    KeysQuery {
+        /// Only keys that begin so; at most 512 bytes.
+        prefix: String,
+        /// Most items of a page.
+        limit: u32,
+        /// `next_cursor` of the page before.
+        cursor: String,
+        /// How fresh; default `stale`.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
+    /// Parameters of a write to a key. Not together, and not with `If-Match` or `If-None-Match`.
+    KeyWriteQuery {
+        /// Id of an open session: sets the key and locks it, or does neither.
+        acquire: String,
+        /// Id of the session that holds the key: sets it and unlocks it, or does neither.
+        release: String,
+    }
+);
+query!(
+    /// Parameters of a list of sessions.
+    SessionsQuery {
+        /// Most items of a page.
+        limit: u32,
+        /// `next_cursor` of the page before.
+        cursor: String,
+        /// How fresh; default `stale`.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
+    /// Parameters of a list of events.
+    EventsQuery {
+        /// Only events of this name.
+        name: String,
+        /// How fresh; default `stale`.
+        consistency: Consistency,
+        /// Waits until the node has this revision: read your writes.
+        min_revision: u64,
+    }
+);
+query!(
     /// Parameters of a heartbeat.
     LeaseQuery {
         /// Waits until the node has this revision: that of the registration, right after it.

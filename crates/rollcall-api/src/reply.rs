@@ -31,6 +31,13 @@ pub struct WriteReply {
     /// A removal: whether the thing was there before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existed: Option<bool>,
+    /// A key that was locked or unlocked: how often it was locked. Whoever the holder writes to can refuse writes with a smaller
+    /// number than they have seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_index: Option<u64>,
+    /// A key that was locked: the session that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
     /// Id that the server made for a new instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Instance, State, Timestamp};
+use crate::{Instance, List, State, Timestamp};
 
 /// Most instances in one part of a snapshot.
 pub const SNAPSHOT_ITEMS_MAX: usize = 500;
@@ -115,6 +115,16 @@ pub struct EventBatch<I = Instance> {
     pub events: Vec<WatchEvent<I>>,
     /// Ask from here next time.
     pub revision: u64,
+}
+
+/// What a question about the instances of a service is answered: the list, or with `since=` what changed in it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum InstancesAnswer {
+    /// The instances.
+    List(List<Instance>),
+    /// The changes.
+    Changes(EventBatch<Instance>),
 }
 
 impl<I> WatchEvent<I> {

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use crate::{
-    Forecast, ForecastSignal, Instance, LifecycleState, MemberChangeKind, RaftRole, State, Timestamp, Trend,
-    cause_phrase,
+    Forecast, ForecastChange, ForecastSignal, Instance, LifecycleState, MemberChangeKind, Outlook, RaftRole, State,
+    Timestamp, Trend, cause_phrase,
 };
 
 /// The cause of a state in which nobody sees anything else: who they are says more.
@@ -77,13 +77,39 @@ pub const fn trend_word(trend: Trend) -> &'static str {
 /// Nothing of one that fails already.
 pub fn outlook(instance: &Instance) -> Option<String> {
     let forecast = instance.forecast.as_ref().filter(|_| instance.state != State::Critical)?;
+    Some(predicted(forecast))
+}
+
+fn predicted(forecast: &Forecast) -> String {
     let numbers = [
         forecast.signal.and_then(signal_word),
         forecast.confidence.map(|confidence| format!("confidence {confidence:.2}")),
     ];
     let numbers: Vec<String> = numbers.into_iter().flatten().collect();
     let numbers = if numbers.is_empty() { String::new() } else { format!(" ({})", numbers.join(", ")) };
-    Some(format!("predicted to fail {}{numbers}", when(forecast)))
+    format!("predicted to fail {}{numbers}", when(forecast))
+}
+
+/// What is expected, in one word; nothing is `recovered`.
+pub const fn outlook_word(outlook: Option<Outlook>) -> &'static str {
+    match outlook {
+        Some(Outlook::PredictedFailure) => "predicted",
+        Some(Outlook::Degrading) => "degrading",
+        Some(Outlook::Unknown) => "unknown",
+        None => "recovered",
+    }
+}
+
+/// What is expected now, after the name of whom it is about: `predicted to fail in 21s to 34s (latency, confidence 0.83)`.
+pub fn expected(change: &ForecastChange) -> String {
+    let signal = change.signal.and_then(signal_word);
+    match (change.outlook, &change.forecast) {
+        (None, _) if change.member.is_some() => format!("fine again: {}", signal.unwrap_or_default()),
+        (None, _) => "not expected to fail any more".to_owned(),
+        (Some(_), Some(forecast)) if change.member.is_some() => node_outlook(forecast),
+        (Some(Outlook::PredictedFailure), Some(forecast)) => predicted(forecast),
+        (Some(_), _) => format!("getting worse{}", signal.map(|it| format!(": {it}")).unwrap_or_default()),
+    }
 }
 
 /// When it is predicted, in words, from the best guess or the interval if there is one.
@@ -249,6 +275,24 @@ mod tests {
         assert_eq!(said(memory), "memory full in 1m to 2m (82 %, fails at 95 %)");
         assert_eq!(said(json!({ "signal": "fsync", "now": 90.4 })), "log too slow for the disk if it goes on (90 ms)");
         assert_eq!(said(json!({ "signal": "of_a_later_build" })), "predicted to fail if it goes on");
+    }
+
+    #[test]
+    fn a_change_of_what_is_expected_is_said_after_the_name_of_whom_it_is_about() {
+        let said = |change: serde_json::Value| expected(&serde_json::from_value(change).unwrap());
+        let instance = |outlook: serde_json::Value| {
+            json!({ "service": "web", "id": "web-1", "signal": "error_rate", "outlook": outlook,
+                "forecast": { "likely_ms": 24_200, "signal": "error_rate", "confidence": 0.7 } })
+        };
+        assert_eq!(
+            said(instance(json!("predicted_failure"))),
+            "predicted to fail in about 24s (error rate, confidence 0.70)"
+        );
+        assert_eq!(said(instance(json!("degrading"))), "getting worse: error rate");
+        assert_eq!(said(instance(json!(null))), "not expected to fail any more");
+        let node = json!({ "member": "n1", "signal": "fsync", "outlook": "degrading", "forecast": { "signal": "fsync", "now": 90.4 } });
+        assert_eq!(said(node), "log too slow for the disk if it goes on (90 ms)");
+        assert_eq!(said(json!({ "member": "n1", "signal": "disk_free" })), "fine again: disk free");
     }
 
     #[track_caller]

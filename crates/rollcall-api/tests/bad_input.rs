@@ -105,7 +105,7 @@ fn other_fields_that_break_a_rule_are_refused() {
         ("zone", json!({}), "zone", "must be a string; got map"),
         ("version", json!("1 2"), "version", "must be 1 to 64 printable ASCII"),
         ("version", json!(1.4), "version", "must be a string; got floating point 1.4"),
-        ("tags", json!(["ok", ""]), "tags[1]", "must be 1 to 128 bytes"),
+        ("tags", json!(["ok", "x".repeat(256)]), "tags[1]", "must be 1 to 255 bytes"),
         ("tags", json!([1]), "tags[0]", "must be a string; got integer 1"),
         ("metadata", json!({"": "x"}), "metadata.", "key must be 1 to 128 bytes"),
         ("metadata", json!({"k": null}), "metadata.k", "must be a string; got null"),
@@ -128,7 +128,7 @@ fn other_fields_that_break_a_rule_are_refused() {
 #[test]
 fn checks_that_break_a_rule_are_refused() {
     for (check_json, field, rule) in [
-        (json!({}), "checks[0].type", "must be \"http\", \"tcp\", \"grpc\", \"ttl\" or \"alias\"; got \"\""),
+        (json!({}), "checks[0].type", "must be \"http\", \"tcp\", \"grpc\", \"ttl\", \"alias\" or \"fixed\"; got \"\""),
         (json!({"type": "icmp"}), "checks[0].type", "got \"icmp\""),
         (
             json!({"type": "http"}),
@@ -150,6 +150,13 @@ fn checks_that_break_a_rule_are_refused() {
         (json!({"type": "ttl"}), "checks[0].ttl_ms", "must be given"),
         (json!({"type": "ttl", "ttl_ms": 999}), "checks[0].ttl_ms", "must be 1000 to"),
         (json!({"type": "ttl", "ttl_ms": 5000, "interval_ms": 500}), "checks[0].interval_ms", "must be left out"),
+        (
+            json!({"type": "ttl", "ttl_ms": 5000, "status": "fine"}),
+            "checks[0].status",
+            "must be \"passing\", \"warning\"",
+        ),
+        (json!({"type": "fixed"}), "checks[0].status", "must be \"passing\", \"warning\" or \"critical\"; got \"\""),
+        (json!({"type": "tcp", "address": "a:1", "status": "passing"}), "checks[0].status", "must be left out"),
         (json!({"type": "ttl", "ttl_ms": 5000, "capability": "a"}), "checks[0].capability", "must be left out"),
         (
             json!({"type": "tcp", "address": "a:1", "capability": "a b"}),
@@ -176,7 +183,10 @@ fn checks_that_break_a_rule_are_refused() {
             "checks[0].successes_before_passing",
             "must be 1 to 10",
         ),
-        (json!({"id": "a b", "type": "tcp", "address": "a:1"}), "checks[0].id", "must be 1 to 63 letters"),
+        (json!({"id": "a\nb", "type": "tcp", "address": "a:1"}), "checks[0].id", "must be 1 to 200 bytes"),
+        (json!({"id": "c".repeat(201), "type": "tcp", "address": "a:1"}), "checks[0].id", "must be 1 to 200 bytes"),
+        (json!({"name": "n".repeat(4097), "type": "tcp", "address": "a:1"}), "checks[0].name", "at most 4096 bytes"),
+        (json!({"notes": 5, "type": "tcp", "address": "a:1"}), "checks[0].notes", "must be a string"),
         (json!({"type": "tcp", "address": "a:1", "interval": "1s"}), "checks[0].interval", "is not known here"),
     ] {
         check(&with("checks", json!([check_json])), field, rule);

@@ -33,9 +33,12 @@ fn full_registration() -> Value {
              "timeout_ms": 2_000, "failures_before_critical": 3, "successes_before_passing": 2},
             {"id": "print", "type": "tcp", "capability": "print", "address": "10.0.0.7:9100", "interval_ms": 10_000,
              "timeout_ms": 2_000, "failures_before_critical": 3, "successes_before_passing": 2},
-            {"id": "beat", "type": "ttl", "ttl_ms": 30_000, "failures_before_critical": 3, "successes_before_passing": 2},
+            {"id": "service:web-1 beat", "name": "Heart beat", "notes": "every minute", "type": "ttl", "ttl_ms": 30_000, "failures_before_critical": 3, "successes_before_passing": 2},
             {"id": "db", "type": "alias", "service": "db", "instance": "db/1#a", "failures_before_critical": 3,
-             "successes_before_passing": 2}
+             "successes_before_passing": 2},
+            {"id": "cold", "type": "ttl", "ttl_ms": 30_000, "status": "critical", "failures_before_critical": 3,
+             "successes_before_passing": 2},
+            {"id": "seen", "type": "fixed", "status": "warning", "failures_before_critical": 3, "successes_before_passing": 2}
         ],
         "deregister_after_ms": 60_000
     })

@@ -209,10 +209,56 @@ async fn a_snapshot_image_that_breaks_off_is_an_error() {
     let whole = answer("200 OK", "application/octet-stream", "image");
     let (address, _saw) = node(vec![whole.clone(), whole.replace("content-length: 5", "content-length: 9")]).await;
     let client = Client::new([address]).unwrap();
-    let chunks: Vec<_> = client.snapshot().await.unwrap().map(Result::unwrap).collect().await;
-    assert_eq!(chunks.concat(), b"image");
-    let broken: Vec<_> = client.snapshot().await.unwrap().collect().await;
+    let (bytes, chunks) = client.snapshot().await.unwrap();
+    let chunks: Vec<_> = chunks.map(Result::unwrap).collect().await;
+    assert_eq!((bytes, chunks.concat()), (Some(5), b"image".to_vec()));
+    let (_, broken) = client.snapshot().await.unwrap();
+    let broken: Vec<_> = broken.collect().await;
     assert!(matches!(broken.last(), Some(Err(ClientError::Transport { .. }))));
+}
+
+#[tokio::test]
+async fn an_image_may_take_longer_than_an_answer_as_long_as_it_goes_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let attempt_timeout = Duration::from_millis(100);
+    let options = Options { attempt_timeout, give_up_after: Duration::ZERO, ..Options::default() };
+    let client = Client::with_options([listener.local_addr().unwrap().to_string()], options).unwrap();
+    // A node that takes longer than an answer may, before the image and in the middle of it.
+    let slow = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let whole = answer("200 OK", "application/octet-stream", "image");
+        for part in [&whole[..whole.len() - 2], &whole[whole.len() - 2..]] {
+            tokio::time::sleep(attempt_timeout * 2).await;
+            stream.write_all(part.as_bytes()).await.unwrap();
+        }
+    };
+    let image = async {
+        let (_, chunks) = client.snapshot().await.unwrap();
+        chunks.map(Result::unwrap).collect::<Vec<_>>().await.concat()
+    };
+    assert_eq!(tokio::join!(slow, image).1, b"image");
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_go_on_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silence = Duration::from_millis(100);
+    let options = Options { download_silence_max: silence, give_up_after: Duration::ZERO, ..Options::default() };
+    let client = Client::with_options([listener.local_addr().unwrap().to_string()], options).unwrap();
+    let stuck = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let whole = answer("200 OK", "application/octet-stream", "image");
+        stream.write_all(&whole.as_bytes()[..whole.len() - 2]).await.unwrap();
+        stream
+    };
+    let image = async {
+        let (_, chunks) = client.snapshot().await.unwrap();
+        chunks.collect::<Vec<_>>().await
+    };
+    let (_stream, chunks) = tokio::join!(stuck, image);
+    assert!(matches!(chunks.last(), Some(Err(ClientError::Timeout { .. }))), "{chunks:?}");
 }
 
 #[tokio::test]
@@ -231,4 +277,17 @@ async fn an_event_of_a_kind_that_is_not_known_is_skipped() {
     let client = Client::new([address]).unwrap();
     let seen: Vec<u64> = client.watch(&[], Some(6)).take(2).map(|event| event.unwrap().revision()).collect().await;
     assert_eq!(seen, [7, 9]);
+}
+
+/// The log remembers the refusal under the key of the request, and would give it again when the lock is free.
+#[tokio::test]
+async fn a_lock_that_is_held_is_asked_for_anew_under_another_key() {
+    let (address, mut saw) = node(vec![problem(Code::LockHeld), ok(r#"{"revision":12,"lock_index":2}"#)]).await;
+    let client = Client::new([address]).unwrap();
+    let refused = client.acquire_key("a/b", "v", "s").await.unwrap_err();
+    assert_eq!(refused.problem().map(|problem| problem.code), Some(Code::LockHeld));
+    assert_eq!(client.acquire_key("a/b", "v", "s").await.unwrap().lock_index, Some(2));
+    let (first, second) = (saw.recv().await.unwrap(), saw.recv().await.unwrap());
+    assert!(first.starts_with("PUT /v1/kv/a%2Fb?acquire=s HTTP/1.1"), "{first}");
+    assert_ne!(header(&first, "idempotency-key"), header(&second, "idempotency-key"));
 }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use imbl::{OrdMap, OrdSet};
-use rollcall_types::{CapabilityName, KvKey, NodeId, Revision, ServiceKey, Tag, UnixMillis};
+use imbl::{OrdMap, OrdSet, Vector};
+use rollcall_types::{CapabilityName, NodeId, Revision, ServiceKey, SessionId, Tag, UnixMillis};
 
 use crate::event::{Change, Event, EventRing};
-use crate::record::{KvEntry, NodeRecord, Service};
+use crate::gone::GoneServices;
+use crate::indexes::Indexes;
+use crate::kv::Keys;
+use crate::record::{LockSession, NodeRecord, Service, UserEvent};
 use crate::sessions::{Seen, Sessions};
 use crate::slots::Slots;
 use crate::{Applied, Outcome, Refusal, Reply, Request};
@@ -15,8 +18,6 @@ use crate::{Applied, Outcome, Refusal, Reply, Request};
 pub const INSTANCES_MAX: u64 = 2_000_000;
 /// Most services in one catalogue.
 pub const SERVICES_MAX: u64 = 200_000;
-/// Most bytes of keys and values together, 256 MiB.
-pub const KV_BYTES_MAX: u64 = 256 << 20;
 /// The first id given to a node that joins; lower ids belong to the nodes that bootstrapped the cluster.
 pub const FIRST_ALLOCATED_NODE_ID: NodeId = NodeId::new(101);
 
@@ -24,7 +25,9 @@ pub const FIRST_ALLOCATED_NODE_ID: NodeId = NodeId::new(101);
 ///
 /// Invariants:
 /// - `revision` is the last log entry seen and rises strictly; `clock` never runs backwards.
-/// - `instance_count` and `kv_bytes` count what `services` and `kv` hold.
+/// - `instance_count` counts what `services` hold.
+/// - Every session that `kv` names is in `lock_sessions`.
+/// - `user_events` has at most [`USER_EVENTS_MAX`](crate::USER_EVENTS_MAX) events, oldest first.
 /// - `slots` has the slots of the instances in `services` and no others; no two instances share one.
 /// - `by_capability` and `by_tag` hold exactly what the services say; no entry is empty.
 /// - A service in `services` has a definition, a configuration or an instance.
@@ -33,13 +36,16 @@ pub struct Catalog {
     pub(crate) revision: Revision,
     pub(crate) clock: UnixMillis,
     pub(crate) services: OrdMap<ServiceKey, Arc<Service>>,
+    pub(crate) gone_services: GoneServices,
     pub(crate) instance_count: u64,
     pub(crate) slots: Slots,
     pub(crate) by_capability: OrdMap<CapabilityName, OrdSet<ServiceKey>>,
     /// For each tag the services that carry it, and on how many instances (plus one for the definition).
     pub(crate) by_tag: OrdMap<Tag, OrdMap<ServiceKey, u32>>,
-    pub(crate) kv: OrdMap<KvKey, Arc<KvEntry>>,
-    pub(crate) kv_bytes: u64,
+    pub(crate) indexes: Indexes,
+    pub(crate) kv: Keys,
+    pub(crate) lock_sessions: OrdMap<SessionId, Arc<LockSession>>,
+    pub(crate) user_events: Vector<Arc<UserEvent>>,
     pub(crate) nodes: OrdMap<NodeId, NodeRecord>,
     pub(crate) next_node: NodeId,
     pub(crate) sessions: Sessions,
@@ -52,12 +58,15 @@ impl Default for Catalog {
             revision: Revision::ZERO,
             clock: UnixMillis::default(),
             services: OrdMap::new(),
+            gone_services: GoneServices::default(),
             instance_count: 0,
             slots: Slots::default(),
             by_capability: OrdMap::new(),
             by_tag: OrdMap::new(),
-            kv: OrdMap::new(),
-            kv_bytes: 0,
+            indexes: Indexes::default(),
+            kv: Keys::default(),
+            lock_sessions: OrdMap::new(),
+            user_events: Vector::new(),
             nodes: OrdMap::new(),
             next_node: FIRST_ALLOCATED_NODE_ID,
             sessions: Sessions::default(),
@@ -84,7 +93,7 @@ impl Catalog {
             Seen::New => {
                 let applied = self.apply_new(revision, request);
                 if let Some(id) = &request.id {
-                    self.sessions.record(id, &applied.outcome, self.clock);
+                    self.sessions.record(id, &applied.outcome.remembered(), self.clock);
                 }
                 applied
             }

@@ -8,7 +8,7 @@ use rollcall_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Actor, Config, Instance, KvEntry};
+use crate::{Actor, Config, Instance, KvEntry, LockSession, UserEvent};
 
 /// Changes that the ring keeps; each transition of a status is one. At ~120 bytes each beside what the catalogue shares
 /// with them, 8 MiB when full.
@@ -78,7 +78,7 @@ pub enum Change {
     KvPut {
         /// The key.
         key: KvKey,
-        /// Its entry after the change.
+        /// Its entry after the change, without its value.
         entry: Arc<KvEntry>,
     },
     /// A key was removed.
@@ -91,9 +91,56 @@ pub enum Change {
         /// In order; an instance may come more than once. Not empty.
         transitions: Arc<[Transition]>,
     },
+    /// Several keys changed at once.
+    KvChanged {
+        /// In order; not empty.
+        changes: Arc<[KvChange]>,
+    },
+    /// A session that may hold keys was opened.
+    SessionOpened {
+        /// The session.
+        session: Arc<LockSession>,
+    },
+    /// Such a session ended.
+    SessionClosed {
+        /// The session as it was.
+        session: Arc<LockSession>,
+        /// What became of the keys that it held.
+        changes: Arc<[KvChange]>,
+    },
+    /// Somebody fired an event.
+    UserEvent {
+        /// The event.
+        event: Arc<UserEvent>,
+    },
 }
 
-/// A change of the status of one instance. It has the new one since the time of the event.
+/// What changed about a key, or about many.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvChange {
+    /// A key was set, locked or unlocked.
+    Put {
+        /// The key.
+        key: KvKey,
+        /// Its entry after the change, without its value.
+        entry: Arc<KvEntry>,
+    },
+    /// A key was removed.
+    Removed {
+        /// The key.
+        key: KvKey,
+    },
+    /// Every key that begins so was removed.
+    PrefixRemoved {
+        /// May be empty.
+        prefix: Text,
+        /// How many there were.
+        keys: u64,
+    },
+}
+
+/// A change of the status of one instance, which has the new one since the time of the event; or of that of one of its checks alone:
+/// then it is what it was before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// Its service.
@@ -110,7 +157,27 @@ pub struct Transition {
     pub cause: StatusCause,
 }
 
+impl Transition {
+    /// Whether the instance turned, and not one of its checks alone.
+    pub fn is_of_instance(&self) -> bool {
+        self.from != self.to
+    }
+}
+
 impl Change {
+    /// The changes of a transaction: nothing, one key, or several.
+    pub(crate) fn of_keys(mut changes: Vec<KvChange>) -> Option<Self> {
+        match changes.pop() {
+            None => None,
+            Some(KvChange::Put { key, entry }) if changes.is_empty() => Some(Self::KvPut { key, entry }),
+            Some(KvChange::Removed { key }) if changes.is_empty() => Some(Self::KvRemoved { key }),
+            Some(last) => {
+                changes.push(last);
+                Some(Self::KvChanged { changes: changes.into() })
+            }
+        }
+    }
+
     /// The change in one word, as history and watches show it.
     pub fn action(&self) -> &'static str {
         match self {
@@ -128,6 +195,10 @@ impl Change {
             Self::KvPut { .. } => "kv_put",
             Self::KvRemoved { .. } => "kv_removed",
             Self::StatusesChanged { .. } => "state",
+            Self::KvChanged { .. } => "kv_changed",
+            Self::SessionOpened { .. } => "session_opened",
+            Self::SessionClosed { .. } => "session_closed",
+            Self::UserEvent { .. } => "event",
         }
     }
 
@@ -135,6 +206,8 @@ impl Change {
     pub fn count(&self) -> usize {
         match self {
             Self::StatusesChanged { transitions } => transitions.len(),
+            Self::KvChanged { changes } => changes.len(),
+            Self::SessionClosed { changes, .. } => 1 + changes.len(),
             _ => 1,
         }
     }
@@ -147,7 +220,13 @@ impl Change {
             | Self::ServiceDefined { service, .. }
             | Self::ServiceRemoved { service }
             | Self::ConfigSet { service, .. } => Some(service),
-            Self::KvPut { .. } | Self::KvRemoved { .. } | Self::StatusesChanged { .. } => None,
+            Self::KvPut { .. }
+            | Self::KvRemoved { .. }
+            | Self::StatusesChanged { .. }
+            | Self::KvChanged { .. }
+            | Self::SessionOpened { .. }
+            | Self::SessionClosed { .. }
+            | Self::UserEvent { .. } => None,
         }
     }
 

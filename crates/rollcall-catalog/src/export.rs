@@ -9,10 +9,12 @@ use std::sync::Arc;
 use rollcall_types::{InstanceId, KvKey, NodeId, Revision, ServiceDefinition, ServiceName, Text, UnixMillis};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Change, Event, Transition};
+use crate::event::{Change, Event, KvChange, Transition};
+use crate::indexes::Indexes;
+use crate::kv::{LockDelay, Tombstone};
 use crate::record::Service;
 use crate::sessions::{KeyRecord, SessionRecord};
-use crate::{Actor, Catalog, Config, Instance, Journaled, KvEntry, NodeRecord};
+use crate::{Actor, Catalog, Config, Instance, Journaled, KvEntry, LockSession, NodeRecord, UserEvent};
 
 /// One record of a snapshot. Persisted: variants are only added at the end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,6 +30,14 @@ pub enum SnapshotRecord {
         next_node: NodeId,
         /// The revision up to which events are forgotten.
         compacted: Revision,
+        /// When each kind of thing last changed.
+        indexes: Indexes,
+        /// When any key last changed.
+        kv_modified: Revision,
+        /// Up to when removed keys are forgotten, and how often any of them was locked at most.
+        tombstones_floor: Tombstone,
+        /// Up to when services that went are forgotten.
+        services_floor: Revision,
     },
     /// A service; its instances follow.
     Service {
@@ -80,6 +90,31 @@ pub enum SnapshotRecord {
     End {
         /// The count.
         records: u64,
+    },
+    /// An open session that may hold keys.
+    LockSession(Arc<LockSession>),
+    /// A key that cannot be locked for a while.
+    LockDelay {
+        /// The key.
+        key: KvKey,
+        /// Since when, and for how long.
+        delay: LockDelay,
+    },
+    /// A key that was removed.
+    Tombstone {
+        /// The key.
+        key: KvKey,
+        /// When, and how often it was locked before.
+        tombstone: Tombstone,
+    },
+    /// An event that was fired.
+    UserEvent(Arc<UserEvent>),
+    /// A service that went.
+    GoneService {
+        /// Its name.
+        name: ServiceName,
+        /// When it went.
+        removed: Revision,
     },
 }
 
@@ -139,6 +174,19 @@ pub(crate) enum ExportedChange {
     StatusesChanged {
         transitions: Arc<[Transition]>,
     },
+    KvChanged {
+        changes: Arc<[KvChange]>,
+    },
+    SessionOpened {
+        session: Arc<LockSession>,
+    },
+    SessionClosed {
+        session: Arc<LockSession>,
+        changes: Arc<[KvChange]>,
+    },
+    UserEvent {
+        event: Arc<UserEvent>,
+    },
 }
 
 impl Catalog {
@@ -149,6 +197,10 @@ impl Catalog {
             clock: self.clock,
             next_node: self.next_node,
             compacted: self.events.compacted(),
+            indexes: self.indexes,
+            kv_modified: self.kv.modified(),
+            tombstones_floor: self.kv.tombstones_floor(),
+            services_floor: self.gone_services.floor(),
         };
         let services = self.services.values().flat_map(|service| {
             let instances = service.instances.values().map(|instance| SnapshotRecord::Instance {
@@ -157,7 +209,15 @@ impl Catalog {
             });
             std::iter::once(export_service(service)).chain(instances)
         });
+        let gone = self.gone_services.iter();
+        let gone = gone.map(|(name, removed)| SnapshotRecord::GoneService { name: name.clone(), removed });
+        let lock_sessions = self.lock_sessions.values().cloned().map(SnapshotRecord::LockSession);
         let kv = self.kv.iter().map(|(key, entry)| SnapshotRecord::Kv { key: key.clone(), entry: entry.clone() });
+        let delays = self.kv.delays().iter();
+        let delays = delays.map(|(key, delay)| SnapshotRecord::LockDelay { key: key.clone(), delay: *delay });
+        let removed = self.kv.tombstones();
+        let removed = removed.map(|(key, it)| SnapshotRecord::Tombstone { key: key.clone(), tombstone: *it });
+        let user_events = self.user_events.iter().cloned().map(SnapshotRecord::UserEvent);
         let nodes = self.nodes.values().cloned().map(SnapshotRecord::Node);
         let keys = self.sessions.keys_in_order();
         let keys = keys.map(|(key, record)| SnapshotRecord::Key { key: key.clone(), record: record.clone() });
@@ -165,7 +225,14 @@ impl Catalog {
         let sessions =
             sessions.map(|(client, record)| SnapshotRecord::Session { client: client.clone(), record: record.clone() });
         let events = self.events.iter().map(|event| SnapshotRecord::Event(self.export_event(event)));
-        let records = std::iter::once(header).chain(services).chain(kv).chain(nodes).chain(keys).chain(sessions);
+        let records = std::iter::once(header)
+            .chain(services)
+            .chain(gone)
+            .chain(lock_sessions)
+            .chain(kv)
+            .chain(delays)
+            .chain(removed);
+        let records = records.chain(nodes).chain(keys).chain(sessions).chain(user_events);
         with_end(records.chain(events))
     }
 
@@ -205,6 +272,12 @@ impl Catalog {
             Change::StatusesChanged { transitions } => {
                 ExportedChange::StatusesChanged { transitions: transitions.clone() }
             }
+            Change::KvChanged { changes } => ExportedChange::KvChanged { changes: changes.clone() },
+            Change::SessionOpened { session } => ExportedChange::SessionOpened { session: session.clone() },
+            Change::SessionClosed { session, changes } => {
+                ExportedChange::SessionClosed { session: session.clone(), changes: changes.clone() }
+            }
+            Change::UserEvent { event } => ExportedChange::UserEvent { event: event.clone() },
         };
         ExportedEvent {
             revision: event.revision,

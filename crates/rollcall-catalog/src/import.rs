@@ -10,11 +10,16 @@ use std::sync::Arc;
 use rollcall_types::{ENTRY_TRANSITIONS_MAX, InstanceId, Revision, ServiceKey, ServiceName};
 
 use crate::catalog::{FIRST_ALLOCATED_NODE_ID, INSTANCES_MAX};
-use crate::event::{Change, Event, EventRing, Transition};
+use crate::event::{Change, Event, EventRing, KvChange, Transition};
 use crate::export::{ExportedChange, ExportedEvent, SnapshotRecord};
+use crate::gone::GoneServices;
+use crate::kv::Keys;
 use crate::record::Service;
 use crate::slots::{self, Slots};
-use crate::{Catalog, Config, Instance, Journaled, KvEntry, NodeRecord};
+use crate::{
+    Catalog, Config, Instance, Journaled, KvEntry, LOCK_SESSIONS_MAX, LockSession, NodeRecord, USER_EVENTS_MAX,
+    UserEvent,
+};
 
 /// Why a stream of records is not a catalogue. Records are counted from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,10 +99,27 @@ impl Importer {
     fn take(&mut self, record: SnapshotRecord, at: u64) -> Result<(), ImportError> {
         let (revision, clock) = (self.catalog.revision, self.catalog.clock);
         match record {
-            SnapshotRecord::Header { revision, clock, next_node, compacted } => {
+            SnapshotRecord::Header {
+                revision,
+                clock,
+                next_node,
+                compacted,
+                indexes,
+                kv_modified,
+                tombstones_floor,
+                services_floor,
+            } => {
                 // Every id that was given out took a log entry.
                 let allocated = next_node.get().checked_sub(FIRST_ALLOCATED_NODE_ID.get());
-                let possible = allocated.is_some_and(|ids| ids <= revision.get()) && compacted <= revision;
+                let possible = allocated.is_some_and(|ids| ids <= revision.get())
+                    && compacted <= revision
+                    && indexes.is_possible(revision)
+                    && tombstones_floor.removed <= kv_modified
+                    && kv_modified <= revision
+                    && services_floor <= indexes.services;
+                self.catalog.gone_services = GoneServices::forgotten(services_floor);
+                self.catalog.indexes = indexes;
+                self.catalog.kv = Keys::restoring(kv_modified, tombstones_floor);
                 self.catalog.revision = revision;
                 self.catalog.clock = clock;
                 self.catalog.next_node = next_node;
@@ -110,12 +132,9 @@ impl Importer {
             }
             SnapshotRecord::Instance { instance, journaled } => self.take_instance(instance, journaled, at),
             SnapshotRecord::Kv { key, entry } => {
-                let follows = self.catalog.kv.get_max().is_none_or(|(last, _)| *last < key);
-                require(follows, ImportError::OutOfOrder(at))?;
-                require(entry.modified <= revision && entry.created <= entry.modified, ImportError::Contradiction(at))?;
-                self.catalog.kv_bytes += crate::apply::kv_size(&key, &entry);
-                self.catalog.kv.insert(key, entry);
-                Ok(())
+                let is_holder_open =
+                    entry.session.is_none_or(|holder| self.catalog.lock_sessions.contains_key(&holder));
+                require(self.catalog.kv.restore(&key, entry) && is_holder_open, ImportError::Contradiction(at))
             }
             SnapshotRecord::Node(node) => self.take_node(node, at),
             SnapshotRecord::Key { key, record } => {
@@ -126,6 +145,22 @@ impl Importer {
                 let taken = self.catalog.sessions.restore_session(client, record, revision, clock);
                 require(taken, ImportError::Contradiction(at))
             }
+            SnapshotRecord::LockSession(session) => self.take_lock_session(session, at),
+            SnapshotRecord::LockDelay { key, delay } => {
+                let is_possible = delay.since <= self.catalog.indexes.lock_sessions;
+                require(is_possible && self.catalog.kv.restore_delay(key, delay), ImportError::Contradiction(at))
+            }
+            SnapshotRecord::Tombstone { key, tombstone } => {
+                require(self.catalog.kv.restore_tombstone(&key, tombstone), ImportError::Contradiction(at))
+            }
+            SnapshotRecord::GoneService { name, removed } => {
+                let is_possible = removed <= self.catalog.indexes.services;
+                require(
+                    is_possible && self.catalog.gone_services.restore(name, removed),
+                    ImportError::Contradiction(at),
+                )
+            }
+            SnapshotRecord::UserEvent(event) => self.take_user_event(event, at),
             SnapshotRecord::Event(event) => self.take_event(event, at),
             SnapshotRecord::End { .. } => Ok(()),
         }
@@ -158,6 +193,7 @@ impl Importer {
             && instance.modified <= service.modified
             && is_slot_before(instance.slot, instance.created)
             && journaled.is_possible(self.catalog.clock)
+            && journaled.revision <= self.catalog.indexes.statuses
             && slots::place(&mut self.slots, instance.slot, journaled);
         require(possible, ImportError::Contradiction(at))?;
         self.catalog.instance_count += 1;
@@ -185,6 +221,29 @@ impl Importer {
         let name_taken = self.catalog.nodes.values().any(|other| other.name == node.name);
         require(given_out && !name_taken, ImportError::Contradiction(at))?;
         self.catalog.nodes.insert(node.node, node);
+        Ok(())
+    }
+
+    fn take_lock_session(&mut self, session: Arc<LockSession>, at: u64) -> Result<(), ImportError> {
+        let sessions = &mut self.catalog.lock_sessions;
+        let follows = sessions.get_max().is_none_or(|(last, _)| *last < session.id);
+        require(follows, ImportError::OutOfOrder(at))?;
+        let is_possible = session.created <= self.catalog.indexes.lock_sessions
+            && session.created <= session.renewed
+            && session.renewed <= self.catalog.revision
+            && sessions.len() < LOCK_SESSIONS_MAX;
+        require(is_possible, ImportError::Contradiction(at))?;
+        sessions.insert(session.id, session);
+        Ok(())
+    }
+
+    fn take_user_event(&mut self, event: Arc<UserEvent>, at: u64) -> Result<(), ImportError> {
+        let events = &mut self.catalog.user_events;
+        let follows = events.last().is_none_or(|last| last.revision < event.revision);
+        require(follows, ImportError::OutOfOrder(at))?;
+        let is_possible = event.revision <= self.catalog.revision && events.len() < USER_EVENTS_MAX;
+        require(is_possible, ImportError::Contradiction(at))?;
+        events.push_back(event);
         Ok(())
     }
 
@@ -236,9 +295,23 @@ impl Importer {
             ExportedChange::KvRemoved { key } => Change::KvRemoved { key: key.clone() },
             ExportedChange::StatusesChanged { transitions } => {
                 let is_possible = (1..=ENTRY_TRANSITIONS_MAX).contains(&transitions.len())
-                    && transitions.iter().all(|it| it.from != it.to && is_slot_before(it.slot, at));
+                    && transitions.iter().all(|it| is_slot_before(it.slot, at));
                 let transitions = transitions.iter().map(|transition| self.share_names(transition));
                 is_possible.then(|| Change::StatusesChanged { transitions: transitions.collect() })?
+            }
+            ExportedChange::KvChanged { changes } => {
+                let is_possible = !changes.is_empty() && changes.iter().all(|change| is_change_at(change, at));
+                is_possible.then(|| Change::KvChanged { changes: changes.clone() })?
+            }
+            ExportedChange::SessionOpened { session } => {
+                (session.created == at).then(|| Change::SessionOpened { session: session.clone() })?
+            }
+            ExportedChange::SessionClosed { session, changes } => {
+                let is_possible = session.created < at && changes.iter().all(|change| is_change_at(change, at));
+                is_possible.then(|| Change::SessionClosed { session: session.clone(), changes: changes.clone() })?
+            }
+            ExportedChange::UserEvent { event } => {
+                (event.revision == at).then(|| Change::UserEvent { event: event.clone() })?
             }
         })
     }
@@ -272,12 +345,26 @@ fn stage(record: &SnapshotRecord) -> u8 {
     match record {
         SnapshotRecord::Header { .. } => 0,
         SnapshotRecord::Service { .. } | SnapshotRecord::Instance { .. } => 1,
-        SnapshotRecord::Kv { .. } => 2,
-        SnapshotRecord::Node(_) => 3,
-        SnapshotRecord::Key { .. } => 4,
-        SnapshotRecord::Session { .. } => 5,
-        SnapshotRecord::Event(_) => 6,
-        SnapshotRecord::End { .. } => 7,
+        SnapshotRecord::GoneService { .. } => 2,
+        SnapshotRecord::LockSession(_) => 3,
+        SnapshotRecord::Kv { .. } => 4,
+        SnapshotRecord::LockDelay { .. } => 5,
+        SnapshotRecord::Tombstone { .. } => 6,
+        SnapshotRecord::Node(_) => 7,
+        SnapshotRecord::Key { .. } => 8,
+        SnapshotRecord::Session { .. } => 9,
+        SnapshotRecord::UserEvent(_) => 10,
+        SnapshotRecord::Event(_) => 11,
+        SnapshotRecord::End { .. } => 12,
+    }
+}
+
+/// Whether the event at `revision` can tell this.
+fn is_change_at(change: &KvChange, revision: Revision) -> bool {
+    match change {
+        KvChange::Put { entry, .. } => entry.modified == revision,
+        KvChange::Removed { .. } => true,
+        KvChange::PrefixRemoved { keys, .. } => *keys > 0,
     }
 }
 

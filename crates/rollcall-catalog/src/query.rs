@@ -3,10 +3,16 @@
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
-use rollcall_types::{CapabilityName, InstanceId, KvKey, NodeId, Revision, ServiceKey, ServiceName, Tag, UnixMillis};
+use rollcall_types::{
+    CapabilityName, InstanceId, KvKey, NodeId, Revision, ServiceKey, ServiceName, SessionId, Tag, UnixMillis,
+};
 
+use crate::kv::LockDelay;
 use crate::sessions::Seen;
-use crate::{Catalog, EventRing, Instance, Journaled, KvEntry, NodeRecord, Outcome, RequestId, Service};
+use crate::{
+    Catalog, EventRing, Indexes, Instance, Journaled, KvEntry, LockSession, NodeRecord, Outcome, RequestId, Service,
+    UserEvent,
+};
 
 /// A cursor points before the oldest event that is kept; the reader must list again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,8 +134,61 @@ impl Catalog {
 
     /// The keys that begin with `prefix`, in order.
     pub fn kv_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a KvKey, &'a Arc<KvEntry>)> + 'a {
-        let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
-        self.kv.range::<_, str>(from).take_while(move |(key, _)| key.starts_with(prefix))
+        self.kv.under(prefix)
+    }
+
+    /// The keys that begin with `prefix` and come after `after`, in order.
+    pub fn kv_prefix_after<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: &'a str,
+    ) -> impl Iterator<Item = (&'a KvKey, &'a Arc<KvEntry>)> + 'a {
+        self.kv.under_after(prefix, after)
+    }
+
+    /// When a key was last set or removed. Of one that is not there, and was removed long ago or never was, a revision that
+    /// changes only when a removal is forgotten; 0 while none was.
+    pub fn kv_index(&self, key: &KvKey) -> Revision {
+        self.kv.index(key)
+    }
+
+    /// When any key that begins with `prefix` was last set or removed, as [`Self::kv_index`] says it. Looks at each of them.
+    pub fn kv_prefix_index(&self, prefix: &str) -> Revision {
+        self.kv.index_under(prefix)
+    }
+
+    /// Keys that cannot be locked for a while.
+    pub fn lock_delays(&self) -> &OrdMap<KvKey, LockDelay> {
+        self.kv.delays()
+    }
+
+    /// The open sessions that may hold keys, by id.
+    pub fn lock_sessions(&self) -> &OrdMap<SessionId, Arc<LockSession>> {
+        &self.lock_sessions
+    }
+
+    /// The keys that a session holds, in order.
+    pub fn held_by(&self, session: SessionId) -> impl Iterator<Item = &KvKey> + '_ {
+        self.kv.held_by(session)
+    }
+
+    /// Events that were fired, oldest first.
+    pub fn user_events(&self) -> impl DoubleEndedIterator<Item = &Arc<UserEvent>> + '_ {
+        self.user_events.iter()
+    }
+
+    /// When each kind of thing last changed.
+    pub fn indexes(&self) -> Indexes {
+        self.indexes
+    }
+
+    /// When a service last changed: what is registered of it, and what the journal says about its instances. Of one that is
+    /// not there, when it went, as far as that is remembered. Never falls. Looks at each instance.
+    pub fn service_index(&self, name: &str) -> Revision {
+        let key = name.to_ascii_lowercase();
+        let Some(service) = self.services.get(key.as_str()) else { return self.gone_services.index(&key) };
+        let statuses = service.instances.values().map(|instance| self.journaled(instance).revision);
+        statuses.max().unwrap_or_default().max(service.modified)
     }
 
     /// What a request with this id was answered, if it was applied and is remembered.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::OrdMap;
 use rollcall_types::{
-    InstanceId, InstanceSpec, JsonText, Lifecycle, NodeId, NodeName, Revision, ServiceDefinition, ServiceName, Status,
-    StatusCause, UnixMillis, critical_since,
+    CheckKind, CheckSpec, CheckStatuses, InstanceId, InstanceSpec, JsonText, Lifecycle, NodeId, NodeName, Revision,
+    ServiceDefinition, ServiceName, SessionId, SessionSpec, Status, StatusCause, UnixMillis, critical_since,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::Actor;
+use crate::request::{FiredEvent, StatusChange};
 
 /// A registered instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,10 @@ pub struct Journaled {
     pub since: UnixMillis,
     /// Since when it is critical; see [`critical_since`].
     pub critical_since: Option<UnixMillis>,
+    /// The write of the last transition, of it or of one of its checks; 0 before there was any.
+    pub revision: Revision,
+    /// Those of its checks; nothing of a check that has its status.
+    pub checks: CheckStatuses,
 }
 
 impl Journaled {
@@ -58,13 +63,40 @@ impl Journaled {
 
     /// An instance that was registered at `since`.
     pub(crate) const fn unseen(since: UnixMillis) -> Self {
-        Self { status: Status::Unknown, cause: StatusCause::Unseen, since, critical_since: None }
+        Self {
+            status: Status::Unknown,
+            cause: StatusCause::Unseen,
+            since,
+            critical_since: None,
+            revision: Revision::ZERO,
+            checks: CheckStatuses::from_parts(0, 0),
+        }
     }
 
     /// The same after a transition.
     #[must_use]
-    pub(crate) fn turned(self, to: Status, cause: StatusCause, at: UnixMillis) -> Self {
-        Self { status: to, cause, since: at, critical_since: critical_since(self.critical_since, to, at) }
+    pub(crate) fn turned(self, change: &StatusChange, at: UnixMillis, revision: Revision) -> Self {
+        let &StatusChange { to, cause, checks, .. } = change;
+        if self.status == to {
+            // Only its checks did: it is what it was, since then.
+            return Self { checks, revision, ..self };
+        }
+        let critical_since = critical_since(self.critical_since, to, at);
+        Self { status: to, cause, since: at, critical_since, revision, checks }
+    }
+
+    /// The same for an instance that is registered anew with other checks: one that stays has the status that it had, and a new
+    /// one by heartbeats that with which it begins.
+    #[must_use]
+    pub(crate) fn with_checks(self, before: &[CheckSpec], after: &[CheckSpec]) -> Self {
+        let known = |check: &CheckSpec| {
+            let stays = before.iter().any(|earlier| earlier.id == check.id);
+            let own = self.checks.of_check(before, &check.id);
+            if stays { own.or(Some(self.status)) } else { begins(check) }
+        };
+        let is_told = after.len() > 1;
+        let checks = if is_told { CheckStatuses::of(after, |_, check| known(check)) } else { CheckStatuses::default() };
+        Self { checks, ..self }
     }
 
     /// Whether a journal can say so by `clock`.
@@ -81,6 +113,15 @@ impl Journaled {
 impl Default for Journaled {
     fn default() -> Self {
         Self::NOTHING
+    }
+}
+
+/// What a check counts as that nobody has looked at.
+fn begins(check: &CheckSpec) -> Option<Status> {
+    match check.kind {
+        CheckKind::Ttl { initial, .. } => Some(initial),
+        CheckKind::Fixed { status } => Some(status),
+        _ => None,
     }
 }
 
@@ -138,8 +179,8 @@ impl Service {
     }
 }
 
-/// A key's value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A key's value. The default is that of a key which is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvEntry {
     /// Opaque bytes.
     pub value: Bytes,
@@ -149,6 +190,43 @@ pub struct KvEntry {
     pub created: Revision,
     /// The write that changed it last.
     pub modified: Revision,
+    /// How often it was locked: rises with each new holder, also after the key was removed and made anew.
+    pub lock_index: u64,
+    /// The session that holds it.
+    pub session: Option<SessionId>,
+}
+
+impl KvEntry {
+    /// The same without its value: what events, replies and histories tell, so that they do not keep old values alive.
+    pub(crate) fn bare(&self) -> Arc<Self> {
+        Arc::new(Self { value: Bytes::new(), ..self.clone() })
+    }
+}
+
+/// An open session that may hold keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockSession {
+    /// Its id.
+    pub id: SessionId,
+    /// What was said about it.
+    pub spec: Arc<SessionSpec>,
+    /// The write that opened it.
+    pub created: Revision,
+    /// The write that renewed it last, or opened it.
+    pub renewed: Revision,
+    /// Who opened it.
+    pub opened_by: Actor,
+}
+
+/// An event that was fired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserEvent {
+    /// What was fired.
+    pub fired: Arc<FiredEvent>,
+    /// The write that fired it.
+    pub revision: Revision,
+    /// When.
+    pub at: UnixMillis,
 }
 
 /// A node that was given an id by the cluster.

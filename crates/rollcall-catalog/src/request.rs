@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rollcall_types::{
-    ActorName, InstanceId, InstanceSpec, JsonText, KvKey, Lifecycle, NodeId, NodeName, Revision, ServiceDefinition,
-    ServiceName, Status, StatusCause, Text, UnixMillis,
+    ActorName, CheckStatuses, InstanceId, InstanceSpec, JsonText, KvKey, Lifecycle, NodeId, NodeName, Revision,
+    ServiceDefinition, ServiceName, SessionId, SessionSpec, Status, StatusCause, Tag, Text, UnixMillis,
 };
 use serde::{Deserialize, Serialize};
 
@@ -166,11 +166,145 @@ pub enum Command {
         node: NodeId,
     },
     /// Writes to the journal what all observers agreed on. For the leader, which gathers transitions; an instance that is
-    /// gone by then, or has that status already, is passed over.
+    /// gone by then, or has those statuses already, is passed over.
     RecordStatuses {
         /// In the order in which history tells them, at most [`ENTRY_TRANSITIONS_MAX`](rollcall_types::ENTRY_TRANSITIONS_MAX).
         transitions: Arc<[StatusChange]>,
     },
+    /// Reads and changes several keys: all of it happens at once, or nothing does.
+    KvTransact {
+        /// In their order, at most [`KV_OPS_MAX`].
+        ops: Arc<[KvOp]>,
+    },
+    /// Opens a session; one that is open already stays as it is.
+    OpenSession {
+        /// Drawn by who proposes it.
+        id: SessionId,
+        /// What is said about it.
+        spec: Arc<SessionSpec>,
+    },
+    /// Says that the holder of a session is there.
+    RenewSession {
+        /// The session.
+        id: SessionId,
+    },
+    /// Ends a session: its keys are released or removed, and cannot be locked for its lock delay.
+    CloseSession {
+        /// The session.
+        id: SessionId,
+        /// The last renewal that the proposer knows; a session that was renewed since goes on. `None`: whatever came.
+        renewed: Option<Revision>,
+        /// Why, for the history.
+        reason: Option<Text>,
+    },
+    /// Lets keys be locked again. For the leader, which measures lock delays.
+    EndLockDelays {
+        /// The keys, and when each delay began: a later one goes on.
+        ended: Arc<[(KvKey, Revision)]>,
+    },
+    /// Tells an event to whoever listens; the same id again changes nothing.
+    FireEvent {
+        /// The event.
+        event: Arc<FiredEvent>,
+    },
+}
+
+/// Most operations of one transaction.
+pub const KV_OPS_MAX: usize = 64;
+
+/// What to set a key to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvWrite {
+    /// The key.
+    pub key: KvKey,
+    /// Its value.
+    pub value: Bytes,
+    /// Opaque to the store.
+    pub flags: u64,
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KvOp {
+    /// Sets a key. Who holds it goes on holding it.
+    Put {
+        /// What to.
+        write: KvWrite,
+        /// Refers to the key.
+        expect: Precondition,
+    },
+    /// Removes a key, if it is there.
+    Delete {
+        /// The key.
+        key: KvKey,
+        /// Refers to the key.
+        expect: Precondition,
+    },
+    /// Removes every key that begins so.
+    DeletePrefix {
+        /// May be empty.
+        prefix: Text,
+    },
+    /// Sets a key and locks it for a session, which must be open; a key that the session holds already is set.
+    Acquire {
+        /// What to.
+        write: KvWrite,
+        /// The session.
+        session: SessionId,
+    },
+    /// Sets a key and unlocks it, if the session holds it.
+    Release {
+        /// What to.
+        write: KvWrite,
+        /// The session.
+        session: SessionId,
+    },
+    /// Reads a key, which must be there.
+    Get {
+        /// The key.
+        key: KvKey,
+    },
+    /// Reads every key that begins so.
+    GetPrefix {
+        /// May be empty.
+        prefix: Text,
+    },
+    /// Fails unless the precondition holds.
+    Check {
+        /// The key.
+        key: KvKey,
+        /// Refers to it.
+        expect: Precondition,
+    },
+    /// Fails unless the session holds the key.
+    CheckSession {
+        /// The key.
+        key: KvKey,
+        /// The session.
+        session: SessionId,
+    },
+    /// Reads a key; one that is not there is read as empty.
+    GetOrEmpty {
+        /// The key.
+        key: KvKey,
+    },
+}
+
+/// An event that somebody fires. Its filters are for those who listen; empty ones let everybody hear it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FiredEvent {
+    /// Drawn by who proposes it.
+    pub id: u128,
+    /// What it is about.
+    pub name: Text,
+    /// Opaque bytes.
+    pub payload: Bytes,
+    /// Expression on names of nodes.
+    pub nodes: Text,
+    /// Expression on names of services.
+    pub services: Text,
+    /// Tag of the services.
+    pub tag: Option<Tag>,
 }
 
 /// A status that an instance is to have in the journal.
@@ -186,6 +320,8 @@ pub struct StatusChange {
     pub to: Status,
     /// Why.
     pub cause: StatusCause,
+    /// Those of its checks.
+    pub checks: CheckStatuses,
 }
 
 impl Command {
@@ -202,6 +338,12 @@ impl Command {
             Self::KvDelete { .. } => "kv_delete",
             Self::AllocateNode { .. } => "allocate_node",
             Self::ForgetNode { .. } => "forget_node",
+            Self::KvTransact { .. } => "kv_transact",
+            Self::OpenSession { .. } => "open_session",
+            Self::RenewSession { .. } => "renew_session",
+            Self::CloseSession { .. } => "close_session",
+            Self::EndLockDelays { .. } => "end_lock_delays",
+            Self::FireEvent { .. } => "fire_event",
             Self::RecordStatuses { .. } => "record_statuses",
         }
     }
@@ -220,6 +362,12 @@ impl fmt::Display for Request {
             Command::AllocateNode { name, .. } => write!(f, "allocate_node {name}"),
             Command::ForgetNode { node } => write!(f, "forget_node {node}"),
             Command::RecordStatuses { transitions } => write!(f, "record_statuses of {} instances", transitions.len()),
+            Command::KvTransact { ops } => write!(f, "kv_transact of {} operations", ops.len()),
+            Command::OpenSession { id, .. } | Command::RenewSession { id } | Command::CloseSession { id, .. } => {
+                write!(f, "{} {id}", self.command.name())
+            }
+            Command::EndLockDelays { ended } => write!(f, "end_lock_delays of {} keys", ended.len()),
+            Command::FireEvent { event } => write!(f, "fire_event {}", event.name),
         }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! What the journal says lies beside the instances and not in them. A transition of 4,096 instances then writes 64 runs of
 //! neighbours instead of 4,096 records in the maps of their services; readers and events keep the record that they hold;
-//! and an instance's `modified` means what it says. The price is 32 bytes for each slot.
+//! and an instance's `modified` means what it says. The price is 48 bytes for each slot.
 
 use imbl::{OrdMap, Vector};
 use rollcall_types::UnixMillis;

@@ -13,6 +13,9 @@
 //! Rejected: to copy chitchat into this repository and make its codec public (8,000 lines to keep up with); to stay on
 //! 0.11, whose codec is public (no compressed digests, defects that 0.13 fixed).
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -82,9 +85,7 @@ impl Decoder {
     /// # Errors
     /// When the bytes did not come through loopback. The decoder must then be opened anew: they may still come.
     pub(crate) async fn decode(&mut self, bytes: &[u8]) -> anyhow::Result<Option<ChitchatEnvelope>> {
-        // "Bad cluster" is the sentinel's shape. It carries nothing, and what another cluster sealed does not get here.
-        let is_plausible = bytes.starts_with(&SENTINEL[..2]) && bytes.get(3).is_some_and(|kind| *kind < BODILESS);
-        if !is_plausible {
+        if !is_plausible(bytes) {
             return Ok(None);
         }
         self.thrower.send_to(bytes, self.chitchat_addr).await?;
@@ -93,6 +94,11 @@ impl Decoder {
         }
         // Either it does not decode, or it is late: then it comes before the sentinel.
         self.thrower.send_to(&SENTINEL, self.chitchat_addr).await?;
+        self.until_sentinel().await
+    }
+
+    /// What came before the sentinel, which was sent.
+    async fn until_sentinel(&mut self) -> anyhow::Result<Option<ChitchatEnvelope>> {
         let rest = async {
             let mut decoded = None;
             loop {
@@ -116,6 +122,12 @@ impl Decoder {
             debug!("a process on this machine, {}, sends to a private socket of gossip", received.from_addr);
         }
     }
+}
+
+/// Whether bytes can be a message that carries state. "Bad cluster" is the sentinel's shape: it carries nothing, and what another
+/// cluster sealed does not get here.
+fn is_plausible(bytes: &[u8]) -> bool {
+    bytes.starts_with(&SENTINEL[..2]) && bytes.get(3).is_some_and(|kind| *kind < BODILESS)
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@
 //! cluster sees, and no more. A new life of gossip publishes again what is published, by itself.
 //!
 //! **Whose evidence counts**: that of a member which is alive or suspected, in the generation in which it is known, and which
-//! was heard within [`SILENT_INTERVALS`] of the detector's silences. All other reads as unknown.
+//! was heard within [`SILENT_INTERVALS`](rollcall_health::detector::SILENT_INTERVALS) of the detector's silences. All other reads as
+//! unknown.
+//! - Heard means that its heartbeat advanced. What others tell of a member is no sign that it lives: for ten minutes they tell of
+//!   the dead as well, and a node that starts would believe their last words until it holds them for dead.
 //! - Suspicion is no verdict. If it voided evidence, one lost datagram too many would blank out thousands of instances; it
 //!   ends in a death or is refuted within about a second.
 //! - The bound on silence is for when no verdict comes: on a node that is cut off, which judges nobody, and about a member
@@ -32,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rollcall_health::detector::{State, TICK};
+use rollcall_health::detector::TICK;
 use rollcall_health::{
     ChunkId, Digest, DigestKind, Freshness, HealthView, Observation, Observer, Publication, Publisher, Slot, Tenancy,
 };
@@ -46,11 +49,7 @@ use crate::error::Error;
 use crate::metrics;
 use crate::shell::Shared;
 use crate::values::Update;
-use crate::view::{Member, MembershipView};
-
-/// Silences of the detector after which evidence counts no more though its observer is not dead. With three independent
-/// silences in a row lost to chance, a member would be dead as well.
-pub const SILENT_INTERVALS: u32 = 3;
+use crate::view::MembershipView;
 
 /// Digests of one kind through gossip. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -124,7 +123,7 @@ impl Digests {
         let [mut publish, mut look] = [gossip_interval, TICK].map(interval);
         publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut receiver = Receiver::new(self.inner.clone(), silence * SILENT_INTERVALS);
+        let mut receiver = Receiver::new(self.inner.clone(), silence);
         loop {
             tokio::select! {
                 // What was observed since goes out.
@@ -191,14 +190,14 @@ struct Receiver {
     view: HealthView,
     /// What was last said about each member.
     marked: BTreeMap<NodeName, (u64, Freshness)>,
-    silence_max: Duration,
+    silence: Duration,
     /// The view that readers have is older than this one.
     has_news: bool,
 }
 
 impl Receiver {
-    fn new(inner: Arc<Inner>, silence_max: Duration) -> Self {
-        Self { inner, view: HealthView::new(), marked: BTreeMap::new(), silence_max, has_news: false }
+    fn new(inner: Arc<Inner>, silence: Duration) -> Self {
+        Self { inner, view: HealthView::new(), marked: BTreeMap::new(), silence, has_news: false }
     }
 
     /// Takes in a change and all that wait behind it.
@@ -223,6 +222,11 @@ impl Receiver {
         }
         let Some(chunk) = ChunkId::from_key(kind, key) else { return metrics::digest_refused("no_chunk") };
         let observer = Observer { name: member, generation };
+        // Who takes something back does so in a version of its own. This was lost with all that gossip knew of the member.
+        if text.is_none() && self.view.lose(&observer, chunk, version) {
+            self.has_news = true;
+            return;
+        }
         match self.view.receive(observer, chunk, version, text, self.inner.shared.clock.now()) {
             Ok(has_changed) => self.has_news |= has_changed,
             Err(refused) => {
@@ -252,7 +256,7 @@ impl Receiver {
     fn look(&mut self, members: &MembershipView) {
         let mut marked = BTreeMap::new();
         for (name, member) in &members.members {
-            let mark = (member.health.generation, freshness(member, self.silence_max));
+            let mark = (member.health.generation, member.health.freshness(self.silence));
             if self.marked.get(name) != Some(&mark) {
                 let observer = Observer { name: name.clone(), generation: mark.0 };
                 if let Err(refused) = self.view.mark_observer(&observer, mark.1) {
@@ -279,14 +283,6 @@ impl Receiver {
             metrics::digests(self.inner.kind, self.view.digest_count());
             self.inner.changed.send_replace(());
         }
-    }
-}
-
-fn freshness(member: &Member, silence_max: Duration) -> Freshness {
-    let health = &member.health;
-    match health.state {
-        State::Alive | State::Suspect if health.silence <= silence_max => Freshness::Fresh,
-        State::Alive | State::Suspect | State::Dead | State::Left => Freshness::Stale,
     }
 }
 

@@ -129,7 +129,7 @@ impl Gossip {
 
 async fn take_first(generations: &Arc<GenerationFile>) -> Result<u64, Error> {
     let generations = generations.clone();
-    let taken = tokio::task::spawn_blocking(move || generations.take(0)).await;
+    let taken = rollcall_io::spawn_blocking(move || generations.take(0)).await;
     taken.unwrap_or_else(|panic| Err(Error::TaskLost { task: "generation", reason: panic.to_string() }))
 }
 

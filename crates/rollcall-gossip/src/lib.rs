@@ -19,10 +19,17 @@
 #[cfg(test)]
 mod attacks;
 mod clock;
+#[cfg(not(rollcall_simulation))]
+mod codec;
+#[cfg(rollcall_simulation)]
+#[path = "codec/simulated.rs"]
 mod codec;
 mod digests;
 mod error;
 mod events;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gate;
 mod generation;
 mod handle;
@@ -45,7 +52,7 @@ mod values;
 mod view;
 mod wire;
 
-pub use digests::{Digests, SILENT_INTERVALS};
+pub use digests::Digests;
 pub use error::Error;
 pub use events::{EVENTS_KEPT, MemberEvent};
 pub use handle::{Gossip, Handle};

@@ -4,16 +4,20 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rollcall_io::{TcpListener, UdpSocket};
+#[cfg(not(rollcall_simulation))]
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
+#[cfg(not(rollcall_simulation))]
 use tracing::info;
 
 use crate::error::Error;
 
 /// What is asked of the kernel for each direction. The usual default of 208 KiB holds three of chitchat's largest messages; a
 /// node that starts among many others gets more at once. The kernel grants at most `net.core.rmem_max` and `wmem_max`.
+#[cfg(not(rollcall_simulation))]
 const BUFFER_BYTES: usize = 4 << 20;
 /// Connections that wait to be accepted.
+#[cfg(not(rollcall_simulation))]
 const BACKLOG: i32 = 256;
 /// Attempts to find a port that is free for both, when the caller leaves the choice to the system.
 const PORT_ATTEMPTS: u32 = 32;
@@ -31,11 +35,10 @@ impl Sockets {
     ///
     /// # Errors
     /// [`Error::Io`], usually because the address is in use or not of this machine.
-    #[expect(clippy::unused_async, reason = "needs a runtime, which an async function makes plain")]
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
         let mut attempt = 1;
         loop {
-            match bind_both(address) {
+            match bind_both(address).await {
                 Ok(sockets) => return Ok(sockets),
                 Err(error)
                     if address.port() == 0 && attempt < PORT_ATTEMPTS && error.kind() == io::ErrorKind::AddrInUse =>
@@ -53,7 +56,9 @@ impl Sockets {
     }
 }
 
-fn bind_both(address: SocketAddr) -> io::Result<Sockets> {
+#[cfg(not(rollcall_simulation))]
+#[expect(clippy::unused_async, reason = "needs a runtime, which an async function makes plain")]
+async fn bind_both(address: SocketAddr) -> io::Result<Sockets> {
     let domain = Domain::for_address(address);
     let listener = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for connections of the former process to be forgotten.
@@ -75,6 +80,27 @@ fn bind_both(address: SocketAddr) -> io::Result<Sockets> {
     Ok(Sockets { udp, tcp, address })
 }
 
+/// In a simulation: no buffers to ask for, and nobody else who could have the port.
+#[cfg(rollcall_simulation)]
+async fn bind_both(address: SocketAddr) -> io::Result<Sockets> {
+    let (tcp, udp) = (TcpListener::bind(address).await?, UdpSocket::bind(address).await?);
+    Ok(Sockets { udp, tcp, address })
+}
+
+/// Sends a datagram now or not at all.
+#[cfg(not(rollcall_simulation))]
+pub(crate) fn send_at_once(udp: &UdpSocket, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+    // Past tokio, which would have to see the socket ready first; it is never read from here.
+    SockRef::from(udp).send_to(datagram, &to.into())
+}
+
+/// Sends a datagram now or not at all.
+#[cfg(rollcall_simulation)]
+pub(crate) fn send_at_once(udp: &UdpSocket, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+    udp.try_send_to(datagram, to)
+}
+
+#[cfg(not(rollcall_simulation))]
 fn report(udp: &UdpSocket, address: SocketAddr) {
     let socket = SockRef::from(udp);
     // Linux doubles the figure to make room for its own bookkeeping, and reports it doubled.

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rollcall_health::detector;
+use rollcall_io::UdpSocket;
 use rollcall_types::NodeName;
-use socket2::SockRef;
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
@@ -24,6 +23,7 @@ use crate::key::KeyId;
 use crate::metrics::{self, Queue, Rejection, Way};
 use crate::rejections::Rejections;
 use crate::seal::{DATAGRAM_BYTES_MAX, Kind, Opened, Seal, Sender};
+use crate::sockets;
 use crate::streams::Outbound;
 
 /// Messages for the detector that wait for it. It takes them as they come; a healthy cluster never has more than a few.
@@ -124,8 +124,7 @@ impl Wire {
         }
         let udp = self.udp.load();
         let Some(udp) = udp.as_ref() else { return 0 };
-        // Past tokio, which would have to see the socket ready first; it is never read from here.
-        match SockRef::from(&**udp).send_to(&sealed, &to.into()) {
+        match sockets::send_at_once(udp, &sealed, to) {
             Ok(_) => {
                 metrics::sent(Way::Datagram, bytes);
                 bytes

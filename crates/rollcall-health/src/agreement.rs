@@ -27,8 +27,11 @@
 //! Limits: an observer that lies is believed to the extent that it can make a passing instance `warning`, and keep a failing
 //! one from `critical`.
 
+mod checks;
+
 pub use rollcall_types::StatusCause as Cause;
 
+pub use self::checks::{CheckSighting, agree_on_checks, is_told_by_check};
 use crate::assignment::Watch;
 use crate::{Flap, ScoreStep, Sighting, Status, TimeToFailure, Trend};
 

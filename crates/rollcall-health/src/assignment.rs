@@ -16,7 +16,7 @@
 //!
 //! **Little moves.** When a node comes or goes, a chunk changes its lookers only where it takes or loses a place: 3 of n of
 //! the chunks. A node that was dropped comes back after it was fit for [`RETURN_AFTER`]: one that flaps does not take the
-//! work of others back and forth. Observers that differ on who is fit make a few more probers, never none.
+//! work of others back and forth. While fewer than [`LOOKERS`] are left without those that wait so, nobody waits. Observers that differ on who is fit make a few more probers, never none.
 //!
 //! Limits: nodes weigh the same, whatever they can do. Shares are not evened out beyond chance: that would tie each chunk's
 //! place to all others', and every change would move more.

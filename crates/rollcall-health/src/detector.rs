@@ -53,7 +53,7 @@ use self::random::Random;
 use self::record::Record;
 use self::relays::Relays;
 use self::rivals::Rivals;
-pub use self::verdict::{Cause, Event, LinkFault, Member, Standing, State};
+pub use self::verdict::{Cause, Event, LinkFault, Member, SILENT_INTERVALS, Standing, State};
 
 /// How often the shell calls [`Detector::tick`]. Probes and verdicts are as fine as this.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -307,6 +307,7 @@ impl Detector {
             since: record.since,
             cause: record.cause,
             witnesses,
+            was_heard: record.has_progressed,
             silence: record.silence(self.clock.observed()),
             patience: self.patience(record),
             rtt: record.rtt,

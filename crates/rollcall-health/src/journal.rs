@@ -18,7 +18,7 @@ mod reap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use rollcall_types::MonoTime;
+use rollcall_types::{CheckStatuses, MonoTime};
 pub use rollcall_types::{ENTRY_TRANSITIONS_MAX, critical_since};
 
 use self::pacing::Pacing;
@@ -27,7 +27,7 @@ pub use self::reap::{AT_ONCE, Case, Census, Decision, Protection, Scope, Votes, 
 use crate::agreement::Cause;
 use crate::{Slot, Status, Tenancy};
 
-/// A change of an instance's status, to be written to the log.
+/// A change of an instance's status, or of one of its checks', to be written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
     /// The instance's slot.
@@ -40,13 +40,15 @@ pub struct Transition {
     pub to: Status,
     /// Why.
     pub cause: Cause,
+    /// What they agree on of each of its checks.
+    pub checks: CheckStatuses,
 }
 
-/// What is to be written to the log, at the leader. Some 60 bytes for each instance, at most
+/// What is to be written to the log, at the leader. Some 80 bytes for each instance, at most
 /// [`SLOTS_MAX`](crate::SLOTS_MAX).
 ///
 /// Invariants:
-/// - `changed` holds the slots whose `written` is not their `agreed` or is uncertain, and no others.
+/// - `changed` holds the slots of which what is written is not what is agreed on, or is uncertain, and no others.
 /// - `in_flight` counts as written until [`Self::failed`] takes it back.
 #[derive(Debug, Clone, Default)]
 pub struct Journal {
@@ -62,33 +64,61 @@ pub struct Journal {
 struct Known {
     tenancy: Tenancy,
     written: Status,
+    written_checks: CheckStatuses,
     /// An entry about it may be in the log or not, so it is written whatever is agreed on.
     is_uncertain: bool,
-    agreed: (Status, Cause),
+    agreed: Agreed,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Agreed {
+    status: Status,
+    cause: Cause,
+    checks: CheckStatuses,
+}
+
+impl Known {
+    fn new(tenancy: Tenancy, written: Status, written_checks: CheckStatuses) -> Self {
+        let agreed = Agreed { status: written, cause: Cause::Observed, checks: written_checks };
+        Self { tenancy, written, written_checks, is_uncertain: false, agreed }
+    }
+
+    fn is_to_be_written(&self) -> bool {
+        let written = (self.written, self.written_checks);
+        self.is_uncertain || written != (self.agreed.status, self.agreed.checks)
+    }
 }
 
 impl Journal {
     /// The journal of a node that has become leader; `written` is what the log has.
-    pub fn resume(written: impl IntoIterator<Item = (Slot, Tenancy, Status)>) -> Self {
-        let known = |tenancy, status| Known {
-            tenancy,
-            written: status,
-            is_uncertain: false,
-            agreed: (status, Cause::Observed),
-        };
-        let instances = written.into_iter().map(|(slot, tenancy, status)| (slot, known(tenancy, status)));
-        Self { instances: instances.collect(), ..Self::default() }
+    pub fn resume(written: impl IntoIterator<Item = (Slot, Tenancy, Status, CheckStatuses)>) -> Self {
+        let known = |(slot, tenancy, status, checks)| (slot, Known::new(tenancy, status, checks));
+        Self { instances: written.into_iter().map(known).collect(), ..Self::default() }
     }
 
     /// Takes in what all observers agree on. To be called when it may have changed; the same again changes nothing.
-    pub fn note(&mut self, slot: Slot, tenancy: Tenancy, status: Status, cause: Cause) {
-        let new = Known { tenancy, written: Status::Unknown, is_uncertain: false, agreed: (status, cause) };
+    pub fn note(&mut self, slot: Slot, tenancy: Tenancy, status: Status, cause: Cause, checks: CheckStatuses) {
+        let new = Known::new(tenancy, Status::Unknown, CheckStatuses::default());
         let known = self.instances.entry(slot).or_insert(new);
         if known.tenancy != tenancy {
             *known = new;
         }
-        known.agreed = (status, cause);
+        known.agreed = Agreed { status, cause, checks };
         self.mark(slot);
+    }
+
+    /// The log may have something else of an instance than what was written: it is written again, with what is agreed on.
+    pub fn doubt(&mut self, slot: Slot) {
+        if let Some(known) = self.instances.get_mut(&slot) {
+            known.is_uncertain = true;
+        }
+        self.mark(slot);
+    }
+
+    /// What the log has of the checks of an instance beside this status of it; `None` when it does not have that, or perhaps not.
+    pub fn checks_beside(&self, slot: Slot, tenancy: Tenancy, status: Status) -> Option<CheckStatuses> {
+        let known = self.instances.get(&slot).filter(|known| known.tenancy == tenancy && !known.is_uncertain);
+        known.filter(|known| known.written == status).map(|known| known.written_checks)
     }
 
     /// Forgets an instance that was removed.
@@ -112,9 +142,9 @@ impl Journal {
         self.pacing.wrote(slots.len() == ENTRY_TRANSITIONS_MAX, now);
         for slot in slots {
             let Some(known) = self.instances.get_mut(&slot) else { continue };
-            let (to, cause) = known.agreed;
-            self.in_flight.push(Transition { slot, tenancy: known.tenancy, from: known.written, to, cause });
-            (known.written, known.is_uncertain) = (to, false);
+            let Agreed { status: to, cause, checks } = known.agreed;
+            self.in_flight.push(Transition { slot, tenancy: known.tenancy, from: known.written, to, cause, checks });
+            (known.written, known.written_checks, known.is_uncertain) = (to, checks, false);
             self.changed.remove(&slot);
         }
         Some(&self.in_flight)
@@ -150,7 +180,7 @@ impl Journal {
 
     fn mark(&mut self, slot: Slot) {
         match self.instances.get(&slot) {
-            Some(known) if known.is_uncertain || known.written != known.agreed.0 => self.changed.insert(slot),
+            Some(known) if known.is_to_be_written() => self.changed.insert(slot),
             _ => self.changed.remove(&slot),
         };
     }

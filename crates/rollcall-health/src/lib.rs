@@ -5,8 +5,8 @@
 
 pub mod agreement;
 pub mod assignment;
-pub mod capabilities;
 pub mod check;
+pub mod check_page;
 pub mod detector;
 mod digest;
 pub mod forecast;

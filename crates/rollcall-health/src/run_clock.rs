@@ -3,7 +3,8 @@
 //! A heartbeat that arrived while the process was paused was not missed, only unread. So silence is measured on a clock that
 //! does not count the time in which nothing here ran: it expects to be ticked every [`RUN_TICK`], and what comes later than
 //! that by [`LATE`] or more is taken for time lost. After a loss it says for [`SETTLE`] that it is settling: what waits in
-//! the sockets is read first, and nothing expires meanwhile.
+//! the sockets is read first, and nothing expires meanwhile. A process that stalls again and again would so let nothing
+//! expire for ever; when it has run for [`SETTLE_MAX`] since the first of such stalls, it settles no more until it was calm for [`SETTLE`].
 //!
 //! Limits: lateness below [`LATE`] is not subtracted, or a timer that is always a millisecond late would slow the clock.
 
@@ -17,6 +18,8 @@ pub const RUN_TICK: Duration = Duration::from_millis(200);
 const LATE: Duration = Duration::from_millis(100);
 /// Time after a stall in which nothing expires: enough to read what arrived during it.
 const SETTLE: Duration = Duration::from_secs(1);
+/// Longest time run in which stalls that follow each other within [`SETTLE`] keep everything from expiring.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// Time that this process spent running, since an arbitrary start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -56,6 +59,8 @@ pub struct RunClock {
     latest: MonoTime,
     due: MonoTime,
     lost: Duration,
+    /// The last stall, and the first of those that led to it with less than [`SETTLE`] between them.
+    stalls: Option<(RunTime, RunTime)>,
     settled_at: RunTime,
 }
 
@@ -63,7 +68,7 @@ impl RunClock {
     /// A clock that has run for no time.
     pub const fn new(now: MonoTime) -> Self {
         let due = now.plus(RUN_TICK);
-        Self { started: now, latest: now, due, lost: Duration::ZERO, settled_at: RunTime(Duration::ZERO) }
+        Self { started: now, latest: now, due, lost: Duration::ZERO, stalls: None, settled_at: RunTime(Duration::ZERO) }
     }
 
     /// Looks at the clock: for every input, so that a stall is noticed before the input is judged. `now` must not go
@@ -74,7 +79,7 @@ impl RunClock {
         if late >= LATE {
             self.lost += late;
             self.due = self.latest.plus(RUN_TICK);
-            self.settled_at = self.run().plus(SETTLE);
+            self.settle();
         }
         let run = self.run();
         Reading { now: self.latest, run, is_settling: run < self.settled_at }
@@ -90,6 +95,13 @@ impl RunClock {
     /// The sum of all stalls.
     pub const fn lost(&self) -> Duration {
         self.lost
+    }
+
+    fn settle(&mut self) {
+        let run = self.run();
+        let first = self.stalls.filter(|(last, _)| run < last.plus(SETTLE)).map_or(run, |(_, first)| first);
+        self.stalls = Some((run, first));
+        self.settled_at = run.plus(SETTLE).min(first.plus(SETTLE_MAX));
     }
 
     fn run(&self) -> RunTime {
@@ -126,6 +138,17 @@ mod tests {
         assert!(woken.is_settling);
         assert!(run_for(&mut clock, 31_200, 32_000).is_settling);
         assert!(!clock.tick(at(32_200)).is_settling);
+    }
+
+    #[test]
+    fn stalls_without_end_put_off_what_expires_for_ten_seconds_and_again_after_a_calm_second() {
+        let mut clock = RunClock::new(at(0));
+        // Half a second lost at each tick.
+        let readings: Vec<Reading> = (1..=100).map(|tick| clock.tick(at(700 * tick))).collect();
+        let ran = |reading: &Reading| reading.run.since(readings[0].run);
+        assert!(readings.iter().all(|reading| reading.is_settling == (ran(reading) < SETTLE_MAX)), "{readings:?}");
+        assert!(!run_for(&mut clock, 70_200, 71_000).is_settling);
+        assert!(clock.tick(at(71_700)).is_settling, "a new one, after a second without any");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The one way a value becomes bytes, on disk and between nodes: `[version][kind][bincode body]`.
 //!
-//! The body is positional, so a format may only change together with [`VERSION`]; the golden file
+//! The body is positional, so a format may only change together with [`VERSION`], once for each release; the golden file
 //! `src/codec/golden.txt` fails a test when one changes by accident. The kind keeps one sort of value from being read as
-//! another. Decoding refuses an unknown version, another kind, trailing bytes, and any claim above [`BYTES_MAX`].
+//! another. Decoding refuses an unknown version, another kind, trailing bytes, and any claim above [`BYTES_MAX`],
+//! or above 1 MiB in what is short.
 //!
-//! Versions 1 and 2 were never released and are not read. In version 1 instances had no slots, and could not be given any: slots
+//! Versions 1 to 4 were never released and are not read. In version 1 instances had no slots, and could not be given any: slots
 //! follow from the order of all registrations, so nodes that gave them out from snapshots at different log entries would
-//! disagree. In version 2 checks had no capability, and definitions no selection policy.
+//! disagree. In version 2 checks had no capability, and definitions no selection policy; in version 4 an entry held its request as a
+//! value instead of as bytes.
 //!
 //! This is the only module that names bincode (`docs/adr/0002-bincode-and-its-advisory.md`): leaving it means rewriting
 //! this file.
@@ -15,9 +17,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Version of every format that goes through here.
-pub(crate) const VERSION: u8 = 3;
+pub(crate) const VERSION: u8 = 5;
 /// Largest encoded value, 64 MiB. A value that claims more is refused before anything is allocated for it.
 pub(crate) const BYTES_MAX: usize = 64 << 20;
+
+/// Longest body that counts as short.
+const SHORT_BYTES_MAX: usize = 64 << 10;
+/// What a short body may claim, 1 MiB. bincode makes room for a text before it looks whether it is there, so that a message of 20
+/// bytes could take 64 MiB. A value never claims more than 16 bytes for each that it has: a number of 128 bits may be one byte.
+const SHORT_CLAIM_MAX: usize = 16 * SHORT_BYTES_MAX;
 
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
@@ -28,6 +36,7 @@ const CONFIG: bincode::config::Configuration<
 /// What a value is. Numbers are persisted: never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
+#[cfg_attr(rollcall_simulation, expect(dead_code, reason = "there is no log on disk"))]
 pub(crate) enum Kind {
     /// Log id in the log.
     LogId = 1,
@@ -141,7 +150,12 @@ pub(crate) fn append_body<T: Serialize>(buffer: &mut Vec<u8>, value: &T) -> Resu
 
 /// Reads what [`append_body`] wrote.
 pub(crate) fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
-    let (value, used) = bincode::serde::decode_from_slice(body, CONFIG).map_err(CodecError::Malformed)?;
+    let decoded = if body.len() <= SHORT_BYTES_MAX {
+        bincode::serde::decode_from_slice(body, CONFIG.with_limit::<SHORT_CLAIM_MAX>())
+    } else {
+        bincode::serde::decode_from_slice(body, CONFIG)
+    };
+    let (value, used) = decoded.map_err(CodecError::Malformed)?;
     if used == body.len() { Ok(value) } else { Err(CodecError::Trailing(body.len() - used)) }
 }
 

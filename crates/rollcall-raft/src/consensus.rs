@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use rollcall_catalog::{Catalog, Outcome, Request};
+use rollcall_io::{Detached, spawn_blocking};
 use rollcall_types::{ClusterId, NodeId, Revision};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{info, warn};
@@ -68,9 +68,9 @@ impl Consensus {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let executor = Executor::new()?;
         let unusable = || Error::io("cannot take over the listener for peers");
-        let listener = options.listener.into_std().map_err(unusable())?;
+        let listener = Detached::from_listener(options.listener).map_err(unusable())?;
         let start = async move {
-            let listener = TcpListener::from_std(listener).map_err(unusable())?;
+            let listener = listener.attach().map_err(unusable())?;
             start::start(Options { listener, ..options }).await
         };
         let core = executor.run(start).await?;
@@ -172,9 +172,28 @@ impl Consensus {
     /// [`Error::NotAMember`]; [`Error::Membership`] when it has no vote; [`Error::Timeout`] when it does not become leader.
     pub async fn transfer_leader(&self, to: NodeId, deadline: Instant) -> Result<(), Error> {
         self.core.admin(AdminRequest::TransferLeader { to }, deadline).await?;
+        self.wait_for_leader(deadline, |leader| leader == Some(to)).await
+    }
+
+    /// Has the leader hand over to the best of the other voters that it reaches, and waits until another one leads.
+    ///
+    /// # Errors
+    /// [`Error::Membership`] when there is none; [`Error::NoLeader`] when nobody leads; [`Error::Timeout`] when none becomes leader.
+    pub async fn step_down(&self, deadline: Instant) -> Result<(), Error> {
+        let leader = self.core.wait_for_leader(deadline).await.ok_or(Error::NoLeader)?;
+        self.core.admin(AdminRequest::StepDown { leader }, deadline).await?;
+        self.wait_for_leader(deadline, |now| now.is_some_and(|now| now != leader)).await
+    }
+
+    /// Waits until the leader, as this node knows it, is one that was waited for.
+    async fn wait_for_leader(
+        &self,
+        deadline: Instant,
+        is_awaited: impl Fn(Option<NodeId>) -> bool,
+    ) -> Result<(), Error> {
         let mut server = self.core.server.clone();
         let led = async {
-            while server.borrow_watched().current_leader != Some(to.get()) {
+            while !is_awaited(server.borrow_and_update().current_leader.map(NodeId::new)) {
                 server.changed().await.map_err(|_| Error::ShuttingDown)?;
             }
             Ok(())
@@ -204,7 +223,7 @@ impl Consensus {
         };
         let header = snapshot::Header { cluster: self.core.cluster, meta };
         let path = path.to_owned();
-        let written = tokio::task::spawn_blocking(move || snapshot::write(&path, &header, &catalog)).await;
+        let written = spawn_blocking(move || snapshot::write(&path, &header, &catalog)).await;
         Ok(written.map_err(|error| Error::Io { what: "writing a snapshot".into(), source: error.into() })??)
     }
 
@@ -216,11 +235,9 @@ impl Consensus {
     /// Stops the node. A leader hands over first. When this returns, the log is closed and the data directory free.
     pub async fn shutdown(&self) {
         let core = &self.core;
-        if core.is_leader()
-            && let Some(successor) = core.successor()
-        {
-            info!(peer.id = %successor, "handing leadership over to node {successor}");
-            if let Err(error) = self.transfer_leader(successor, Instant::now() + HANDOVER_TIMEOUT).await {
+        if core.is_leader() && core.has_other_voters() {
+            info!("handing leadership over");
+            if let Err(error) = self.step_down(Instant::now() + HANDOVER_TIMEOUT).await {
                 warn!(error = %error, "stopping as leader: {error}");
             }
         }

@@ -17,17 +17,28 @@ mod bootstrap;
 mod codec;
 mod consensus;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
+#[cfg(not(rollcall_simulation))]
+mod log_store;
+#[cfg(rollcall_simulation)]
+#[path = "log_store/simulated.rs"]
 mod log_store;
 mod metrics;
 pub mod planted;
+mod proposal;
 pub mod snapshot;
 mod state_machine;
+pub mod traces;
 mod transport;
 mod types;
 
 pub use codec::CodecError;
 pub use consensus::{Consensus, FollowerStatus, Options, RaftStatus, Role, Timers};
 pub use error::{Error, Retry, SnapshotError};
+#[cfg(rollcall_simulation)]
+pub use log_store::{Logged, disks};
 pub use metrics::describe as describe_metrics;
 pub use types::PeerNode;

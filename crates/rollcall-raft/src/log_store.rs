@@ -9,6 +9,8 @@
 //!
 //! Opening is linear in the length of the log, about 3 µs an entry; snapshots bound that length.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod record;
 mod repair;
 mod syncs;

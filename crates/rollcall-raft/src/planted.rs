@@ -28,6 +28,10 @@ pub enum Bug {
     IgnoredMinRevision,
     /// A lease lasts for a third of its time.
     EarlyExpiry,
+    /// A session that holds locks ends after a third of its time.
+    EarlySessionEnd,
+    /// A service is prepared for selection once, and its changes are overlooked.
+    StaleSelection,
     /// Each node drops one write in 200, another one on each.
     DivergedNode,
 }
@@ -46,6 +50,8 @@ impl Bug {
             Self::IgnoredCondition => "ignored-condition",
             Self::IgnoredMinRevision => "ignored-min-revision",
             Self::EarlyExpiry => "early-expiry",
+            Self::EarlySessionEnd => "early-session-end",
+            Self::StaleSelection => "stale-selection",
             Self::DivergedNode => "diverged-node",
         }
     }

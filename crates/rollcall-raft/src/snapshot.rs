@@ -14,6 +14,8 @@
 //! whole. Neither writing nor reading ever holds a snapshot in memory; while one thread reads, checks and decodes, a second
 //! one builds the catalogue.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod store;
 
 use std::fmt;
@@ -37,8 +39,10 @@ pub(crate) use store::{SnapshotFile, SnapshotStore};
 const MAGIC: &[u8; 8] = b"RCSNAP01";
 /// Records are written in chunks of about this many bytes.
 const CHUNK_BYTES: usize = 128 << 10;
-/// Largest frame that is read; a record is below 1 MiB by the limits of its fields, an event about a definition included.
-const FRAME_BYTES_MAX: u32 = 16 << 20;
+/// Largest frame that is read. The largest record is the session of a node: 16,384 answers of at most 1 KiB, and what names them.
+const FRAME_BYTES_MAX: u32 = 32 << 20;
+/// Largest record that is written: with what stands before it in its chunk it makes a frame that is read.
+const RECORD_BYTES_MAX: usize = FRAME_BYTES_MAX as usize - 2 * CHUNK_BYTES;
 /// Decoded chunks between the thread that reads and the one that builds.
 const CHUNKS_AHEAD: usize = 8;
 
@@ -116,7 +120,10 @@ fn append_record(buffer: &mut Vec<u8>, record: &SnapshotRecord) -> Result<(), Co
     let start = buffer.len();
     buffer.extend_from_slice(&[0; 4]);
     let len = codec::append_body(buffer, record)?;
-    // The codec refuses what is longer than 64 MiB when it is read; a record is far below it.
+    // What could not be read back is not written: the snapshot before it, and the log, stay.
+    if len > RECORD_BYTES_MAX {
+        return Err(CodecError::TooLarge(len));
+    }
     buffer[start..start + 4].copy_from_slice(&(len as u32).to_le_bytes());
     Ok(())
 }
@@ -218,7 +225,10 @@ pub(crate) enum Check {
 
 /// Reads a snapshot into a catalogue.
 pub(crate) fn load(path: &Path, check: Check) -> Result<(Header, Catalog, SnapshotInfo), SnapshotError> {
-    let mut reader = Reader::open(path, check)?;
+    read(path, Reader::open(path, check)?)
+}
+
+fn read<R: Read>(path: &Path, mut reader: Reader<R>) -> Result<(Header, Catalog, SnapshotInfo), SnapshotError> {
     let header = reader.header.clone();
     let (catalog, info) = std::thread::scope(|scope| {
         let (tx, rx) = sync_channel(CHUNKS_AHEAD);
@@ -276,9 +286,9 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Reads frames and checks them; the digest and the count when the trailer comes.
-struct Reader {
+struct Reader<R> {
     path: PathBuf,
-    file: BufReader<File>,
+    file: R,
     header: Header,
     check: Check,
     hasher: Sha256,
@@ -287,10 +297,17 @@ struct Reader {
     trailer: Option<Trailer>,
 }
 
-impl Reader {
+impl Reader<BufReader<File>> {
     fn open(path: &Path, check: Check) -> Result<Self, SnapshotError> {
+        let file = File::open(path).map_err(|source| SnapshotError::Io { path: path.to_owned(), source })?;
+        Self::of(path, BufReader::with_capacity(CHUNK_BYTES * 2, file), check)
+    }
+}
+
+impl<R: Read> Reader<R> {
+    /// Reads what stands before the records; `path` is what errors name.
+    fn of(path: &Path, mut file: R, check: Check) -> Result<Self, SnapshotError> {
         let io_failed = |source| SnapshotError::Io { path: path.to_owned(), source };
-        let mut file = BufReader::with_capacity(CHUNK_BYTES * 2, File::open(path).map_err(io_failed)?);
         let mut magic = [0; MAGIC.len()];
         match file.read_exact(&mut magic) {
             Ok(()) if magic == *MAGIC => {}

@@ -132,7 +132,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some((entry, responder)) = entries.try_next().await? {
             let index = entry.log_id.index;
             let outcome = match entry.payload {
-                EntryPayload::Normal(request) => Some(self.apply_request(index, request)),
+                EntryPayload::Normal(proposal) => Some(self.apply_request(index, proposal.open()?)),
                 EntryPayload::Blank => {
                     self.advance(index);
                     None
@@ -227,5 +227,5 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
 /// Runs file work off the runtime.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+    rollcall_io::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use rollcall_io::{TcpStream, expect_life};
 use tokio::sync::mpsc;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -54,9 +54,12 @@ const REQUEST_ID_BYTES: usize = 8;
 /// A connection after its handshake.
 pub(crate) type Frames = Framed<TcpStream, LengthDelimitedCodec>;
 
+pub(crate) fn frame_codec(frame_bytes_max: usize) -> LengthDelimitedCodec {
+    LengthDelimitedCodec::builder().max_frame_length(frame_bytes_max).new_codec()
+}
+
 fn framed(stream: TcpStream, frame_bytes_max: usize) -> Frames {
-    let codec = LengthDelimitedCodec::builder().max_frame_length(frame_bytes_max).new_codec();
-    let mut frames = Framed::new(stream, codec);
+    let mut frames = Framed::new(stream, frame_codec(frame_bytes_max));
     frames.set_backpressure_boundary(WRITE_BUFFER_BYTES);
     frames
 }
@@ -106,12 +109,7 @@ async fn write_frames(
 
 /// Sets what every peer socket has: no delay, and a peer that vanished without a word is noticed.
 fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(stream);
     let keepalive =
         socket2::TcpKeepalive::new().with_time(Duration::from_secs(5)).with_interval(Duration::from_secs(2));
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(WRITE_TIMEOUT))?;
-    Ok(())
+    expect_life(stream, &keepalive, WRITE_TIMEOUT)
 }

@@ -1,13 +1,15 @@
 //! What openraft is told about us, and what we tell others about a node.
 
-use rollcall_catalog::{Outcome, Request};
+use rollcall_catalog::Outcome;
 use rollcall_types::{NodeId, NodeName};
 use serde::{Deserialize, Serialize};
+
+use crate::proposal::Proposal;
 
 openraft::declare_raft_types!(
     /// The types of this application. Leader ids are those of standard Raft: one leader per term.
     pub(crate) TypeConfig:
-        D = Request,
+        D = Proposal,
         R = Option<Outcome>,
         NodeId = u64,
         Node = PeerNode,

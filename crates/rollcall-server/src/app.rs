@@ -15,6 +15,7 @@ use crate::health::summary::Summaries;
 use crate::http::body::BodyMemory;
 use crate::pinned::Pinned;
 use crate::probe::Policy;
+use crate::prospects::Prospects;
 use crate::reports::Reports;
 use crate::selection::Selector;
 use crate::vitals::Vitals;
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub(crate) health: Health,
     /// What all nodes expect of themselves.
     pub(crate) vitals: Vitals,
+    /// News of forecasts, of nodes and of instances.
+    pub(crate) prospects: Prospects,
     /// What is reported of instances.
     pub(crate) reports: Reports,
     /// Counts of it.

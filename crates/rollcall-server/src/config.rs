@@ -11,15 +11,21 @@ use std::path::{Path, PathBuf};
 use rollcall_types::{Label, NodeName};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+pub use self::consul::ConsulConfig;
 pub use self::dns::DnsConfig;
 pub use self::duration::parse_duration;
 pub use self::forecast::ForecastConfig;
 pub use self::probe::ProbeConfig;
+pub use self::traces::{Endpoint, Ratio, TracesConfig};
 
+mod consul;
 mod dns;
 mod duration;
 mod forecast;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod probe;
+mod traces;
 
 /// Prefix of environment variables: `ROLLCALL_DATA_DIR` sets `data-dir`.
 pub const ENV_PREFIX: &str = "ROLLCALL_";
@@ -138,10 +144,14 @@ pub struct NodeConfig {
     pub watches_max: usize,
     /// Names that programs resolve.
     pub dns: DnsConfig,
+    /// Consul's HTTP API.
+    pub consul: ConsulConfig,
     /// How this node probes instances.
     pub probe: ProbeConfig,
     /// How this node predicts failures.
     pub forecast: ForecastConfig,
+    /// Whether and how spans are exported.
+    pub traces: TracesConfig,
     /// Offer `POST /v1/debug/block-peers` so that tests can cut links. Never in production.
     pub fault_injection: bool,
 }
@@ -171,8 +181,10 @@ impl Default for NodeConfig {
             http_connections_per_address_max: 12_000,
             watches_max: 12_000,
             dns: DnsConfig::default(),
+            consul: ConsulConfig::default(),
             probe: ProbeConfig::default(),
             forecast: ForecastConfig::default(),
+            traces: TracesConfig::default(),
             fault_injection: false,
         }
     }
@@ -222,27 +234,27 @@ impl NodeConfig {
         if let Some(path) = file {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-            let origin = path.display().to_string();
-            let invalid = |error: toml::de::Error| ConfigError::Invalid {
-                origin: origin.clone(),
-                // Not the whole error, which shows the line: it may be the one with the secret.
-                problem: format!("{}{}", line_of(&text, &error), error.message()),
-            };
-            // Decoded once for its own sake: an error then points at the line in the file.
-            toml::from_str::<Self>(&text).map_err(invalid)?;
-            merged = toml::from_str(&text).map_err(invalid)?;
+            merged = Self::read_file(&text, &path.display().to_string())?;
         }
         for (name, text) in environment {
-            if let Some(key) = key_of_variable(&name) {
-                origins.insert(key.clone(), name);
-                set(&mut merged, key.clone(), value_of_variable(&key, &text));
-            }
+            take_variable(&mut merged, &mut origins, name, &text);
         }
         for (key, value) in flags {
             origins.insert(key.clone(), format!("--{}", key.replace('.', "-")));
             set(&mut merged, key, value);
         }
         Self::from_table(merged, &origins)
+    }
+
+    fn read_file(text: &str, origin: &str) -> Result<toml::Table, ConfigError> {
+        let invalid = |error: toml::de::Error| ConfigError::Invalid {
+            origin: origin.to_owned(),
+            // Not the whole error, which shows the line: it may be the one with the secret.
+            problem: format!("{}{}", line_of(text, &error), error.message()),
+        };
+        // Decoded once for its own sake: an error then points at the line in the file.
+        toml::from_str::<Self>(text).map_err(invalid)?;
+        toml::from_str(text).map_err(invalid)
     }
 
     fn from_table(table: toml::Table, origins: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
@@ -301,10 +313,17 @@ impl NodeConfig {
         }
         self.check_secret(&mut problems);
         self.dns.check(&mut problems);
+        self.consul.check(&mut problems);
         self.probe.check(&mut problems);
         self.forecast.check(&mut problems);
         let dns = self.dns.listen.unwrap_or(self.http);
+        // Unset, it differs from everything.
+        let consul = self.consul.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         for (one, first, other, second) in [
+            ("consul.listen", consul, "http", self.http),
+            ("consul.listen", consul, "dns.listen", dns),
+            ("consul.listen", consul, "peer", self.peer),
+            ("consul.listen", consul, "gossip", self.gossip),
             ("dns.listen", dns, "peer", self.peer),
             ("dns.listen", dns, "gossip", self.gossip),
             ("http", self.http, "peer", self.peer),
@@ -344,7 +363,8 @@ impl NodeConfig {
 
     /// Whether nobody beyond this machine can reach the node.
     pub(crate) fn is_on_loopback(&self) -> bool {
-        [self.http, self.peer, self.gossip].iter().all(|address| address.ip().is_loopback())
+        let all = [self.http, self.peer, self.gossip].into_iter().chain(self.consul.listen);
+        all.into_iter().all(|address| address.ip().is_loopback())
     }
 
     /// `host:port` under which clients reach the HTTP API.
@@ -360,6 +380,14 @@ impl NodeConfig {
     /// `host:port` under which other nodes reach gossip of this one.
     pub fn public_gossip(&self) -> String {
         self.advertise_gossip.clone().unwrap_or_else(|| self.gossip.to_string())
+    }
+}
+
+/// Puts a variable of the environment over what a weaker source said; one that is not ours is passed over.
+fn take_variable(merged: &mut toml::Table, origins: &mut BTreeMap<String, String>, name: String, text: &str) {
+    if let Some(key) = key_of_variable(&name) {
+        origins.insert(key.clone(), name);
+        set(merged, key.clone(), value_of_variable(&key, text));
     }
 }
 
@@ -435,7 +463,8 @@ fn value_of_variable(key: &str, text: &str) -> toml::Value {
         | "probe.in-flight-per-host-max"
         | "probe.idle-connections-max"
         | "forecast.window" => text.parse::<i64>().map_or_else(|_| text.into(), toml::Value::from),
-        "observer" | "fault-injection" | "probe.tls-verify" => {
+        "traces.ratio" => text.parse::<f64>().map_or_else(|_| text.into(), toml::Value::from),
+        "observer" | "fault-injection" | "probe.tls-verify" | "consul.legacy-get" => {
             text.parse::<bool>().map_or_else(|_| text.into(), toml::Value::from)
         }
         _ => text.into(),
@@ -495,6 +524,23 @@ mod tests {
         assert!(broken.starts_with("ROLLCALL_PROBE__DENIED_NETWORKS: ") && broken.contains("10.0.0.0/8"), "{broken}");
         let unknown = load("", &[("ROLLCALL_PROBE__SPEED", "1")], &[]).unwrap_err().to_string();
         assert!(unknown.starts_with("ROLLCALL_PROBE__SPEED: "), "{unknown}");
+    }
+
+    #[test]
+    fn traces_go_to_an_address_by_file_variable_and_flag_and_a_bad_one_names_its_origin() {
+        let file = "[traces]\notlp-endpoint = 'http://file:4318'\nratio = 1";
+        let config = load(file, &[("ROLLCALL_TRACES__RATIO", "0.25")], &[]).unwrap();
+        assert_eq!(config.traces.otlp_endpoint.as_ref().unwrap().to_string(), "http://file:4318/v1/traces");
+        assert_eq!(config.traces.ratio, Ratio::try_from(0.25).unwrap());
+        let variable = [("ROLLCALL_TRACES__OTLP_ENDPOINT", "collector:4317")];
+        let broken = load(file, &variable, &[]).unwrap_err().to_string();
+        assert!(broken.starts_with("ROLLCALL_TRACES__OTLP_ENDPOINT: must be a URL such as "), "{broken}");
+        let broken = load(file, &[("ROLLCALL_TRACES__RATIO", "much")], &[]).unwrap_err().to_string();
+        assert!(broken.starts_with("ROLLCALL_TRACES__RATIO: "), "{broken}");
+        let broken = load("[traces]\nratio = 2.0", &[], &[]).unwrap_err().to_string();
+        assert!(broken.contains("line 2: must be 0 to 1; got 2"), "{broken}");
+        let flag = load(file, &variable, &[("traces.otlp-endpoint", "https://flag")]).unwrap();
+        assert!(toml::to_string(&flag).unwrap().contains("otlp-endpoint = \"https://flag/v1/traces\""));
     }
 
     #[test]

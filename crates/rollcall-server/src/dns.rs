@@ -14,9 +14,14 @@
 //! Limits: no recursion, no zone transfers, no DNSSEC. `docs/dns.md` has the names and records.
 
 mod budget;
+#[cfg(any(test, feature = "fuzzing"))]
+mod fixture;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod live;
 mod message;
 pub(crate) mod metrics;
+mod observed;
 mod prepared;
 mod reply;
 mod responder;

@@ -6,7 +6,8 @@
 //! leases ───────────┘      ▲ records ◄──────────────────────────────────────────────────┘
 //!   ▲ heartbeats           └→ reports → digests → gossip → digests of all → view → HealthReader
 //!
-//! checks of capabilities that fail ── capabilities ── gossip ── view: what an instance does not offer now
+//! reports → each check ── checks ── gossip ── view: what all observers agree on of each check
+//! heartbeats → each check by heartbeats ── checks ── gossip ── schedule: what a looker makes of it
 //! outcomes → trends → what is expected → digests (trend, class of time) and forecasts (numbers) → gossip → view
 //! ```
 //! Everything that decides is pure and lies in `rollcall-health`, [`slots`], [`duties`], [`doubt`], [`schedule`], [`trends`] and [`view`];
@@ -15,7 +16,7 @@
 
 pub(crate) mod answer;
 mod ask;
-mod capabilities;
+mod checks;
 mod detail;
 mod doubt;
 mod duties;
@@ -26,6 +27,7 @@ mod inbox;
 mod journal;
 mod leases;
 pub(crate) mod metrics;
+mod notes;
 mod prober;
 mod reaper;
 mod schedule;
@@ -52,11 +54,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::ask::ask;
 pub(crate) use self::detail::{Detail, Heard, Seen, SeenCheck};
 pub(crate) use self::forecasts::Told;
-pub(crate) use self::leases::{Heartbeat, Leases, NotRenewed, Renewed};
+pub(crate) use self::leases::{HeardCheck, Heartbeat, Leases, NotRenewed, Renewed};
 pub(crate) use self::prober::Probe;
 pub(crate) use self::slots::is_watched;
 pub(crate) use self::tracked::Run;
-pub(crate) use self::view::{HealthReader, HealthSnapshot, InstanceHealth};
+pub(crate) use self::view::{HealthReader, HealthSnapshot, InstanceHealth, OutlookChange};
 
 /// Health of instances. Cheap to clone.
 #[derive(Clone)]
@@ -77,7 +79,7 @@ impl Health {
         forecast: Options,
         stop: CancellationToken,
     ) -> (Self, JoinHandle<()>) {
-        let leases = Arc::new(Leases::new(gossip.clone()));
+        let leases = Arc::new(Leases::new(me.clone(), gossip.clone()));
         let (questions, asked) = mpsc::channel(detail::QUESTION_QUEUE);
         let parts = task::Parts {
             me: me.clone(),

@@ -6,7 +6,7 @@
 
 mod answer;
 pub(crate) mod body;
-mod browser;
+pub(crate) mod browser;
 mod consistency;
 mod cursor;
 mod direct;
@@ -14,6 +14,8 @@ mod explained;
 mod extract;
 mod failure;
 pub(crate) mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod handlers;
 pub(crate) mod listener;
 mod listing;
@@ -21,7 +23,7 @@ mod meter;
 mod openapi;
 mod request_id;
 mod router;
-mod trace;
+pub(crate) mod trace;
 mod write;
 
 pub(crate) use failure::{Failure, Result};

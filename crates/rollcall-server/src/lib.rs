@@ -7,24 +7,37 @@ mod app;
 mod clock;
 mod config;
 mod connections;
+mod consul;
 mod dns;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzz;
 mod gossip;
 mod health;
 mod http;
+mod leading;
+mod locks;
 mod membership;
 mod node;
 
 mod pinned;
 mod probe;
+mod prospects;
+mod quarantines;
 mod reports;
 mod schema;
 mod selection;
 mod telemetry;
+mod traces;
 mod vitals;
 mod watch;
 
-pub use config::{ConfigError, DnsConfig, ENV_PREFIX, ForecastConfig, NodeConfig, ProbeConfig, Secret, parse_duration};
+pub use config::{
+    ConfigError, ConsulConfig, DnsConfig, ENV_PREFIX, Endpoint, ForecastConfig, NodeConfig, ProbeConfig, Ratio, Secret,
+    TracesConfig, parse_duration,
+};
 pub use node::{Error, run};
 pub use probe::Network;
+pub use traces::Traces;
 
 pub use rollcall_raft::snapshot;

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollcall_io::TcpListener;
 use rollcall_raft::{self as raft, Consensus};
 use rollcall_types::NodeName;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use crate::app::App;
 use crate::config::{ConfigError, NodeConfig};
 use crate::connections::Limits;
+use crate::consul;
 use crate::dns;
 use crate::gossip;
 use crate::health::Health;
@@ -28,8 +29,11 @@ use crate::health::summary::Summaries;
 use crate::http::Router;
 use crate::http::body::BodyMemory;
 use crate::http::listener::serve;
+use crate::locks::Steward;
 use crate::pinned::Pinned;
 use crate::probe::{self, Prober};
+use crate::prospects::{self, Prospects};
+use crate::quarantines::Releaser;
 use crate::reports::Reports;
 use crate::selection::Selector;
 use crate::telemetry;
@@ -114,17 +118,22 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         Some(address) => Some(bound("dns.listen", address, dns::Sockets::bind(address).await)?),
         None => None,
     };
+    let consul_listener = match config.consul.listen {
+        Some(address) => Some(bind("consul.listen", address).await?),
+        None => None,
+    };
     let gossip_parts = gossip::prepare(&config).await?;
     info!(node.id = %name, "node {name} serves HTTP on {}", config.http);
 
     // HTTP answers from the start, so that whoever supervises the node can tell "waits for its peers" from "hangs".
     let stop = CancellationToken::new();
     let router = Router::starting(&config.public_http());
-    let limits = Limits {
-        connections_max: affordable(config.http_connections_max, raise_descriptor_limit()),
-        per_address_max: config.http_connections_per_address_max,
-    };
-    let http = tokio::spawn(serve(listener, router.clone(), limits, stop.clone(), DRAIN));
+    let consul_router = consul::Router::starting(&config.public_http());
+    let limits = limits(&config);
+    let http = tokio::spawn(serve_clients(
+        serve(listener, router.clone(), limits, stop.clone(), DRAIN),
+        consul_listener.map(|listener| serve(listener, consul_router.clone(), limits, stop.clone(), DRAIN)),
+    ));
 
     let mut shutdown = std::pin::pin!(shutdown);
     let started = tokio::select! {
@@ -164,6 +173,16 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     let (health, mut health_task) =
         Health::start(name.clone(), consensus.clone(), gossip.clone(), prober, forecast, stop.clone());
 
+    let steward = Steward {
+        me: name.clone(),
+        consensus: consensus.clone(),
+        gossip: gossip.clone(),
+        health: health.reader().clone(),
+    };
+    followers.spawn(steward.run(stop.clone()));
+    let releaser = Releaser { me: name.clone(), consensus: consensus.clone() };
+    followers.spawn(releaser.run(stop.clone()));
+
     let vitals = Vitals::default();
     followers.spawn(vitals.clone().run(vitals::Parts {
         consensus: consensus.clone(),
@@ -173,6 +192,11 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         forecast,
         stop: stop.clone(),
     }));
+
+    let prospects = Prospects::new();
+    let sources =
+        prospects::Sources { consensus: consensus.clone(), health: health.reader().clone(), vitals: vitals.clone() };
+    followers.spawn(prospects.clone().run(sources, stop.clone()));
 
     let key = config.secret.as_ref().map_or(LOOPBACK_SECRET, |secret| secret.as_bytes());
     let (reports, reports_task) = Reports::start(consensus.clone(), gossip.clone(), key, stop.clone());
@@ -185,7 +209,19 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
     remove_downloads(&config.data_dir);
     let hub = Hub::new(config.watches_max);
     let hub_task = hub.follow(consensus.clone(), stop.clone());
-    router.start(Arc::new(App {
+    let wakes = consul::Wakes::new();
+    followers.spawn(wakes.clone().follow(consensus.clone(), gossip.clone(), stop.clone()));
+    let layer = consul::Layer {
+        datacenter: config.consul.datacenter.clone(),
+        legacy_get: config.consul.legacy_get,
+        wakes,
+        ids: consul::Ids::default(),
+        roles: consensus.status_changes(),
+        members: consul::NodesReader::default(),
+        kept: consul::Kept::default(),
+        large: consul::AnswerMemory::default(),
+    };
+    let app = Arc::new(App {
         name,
         data_dir: config.data_dir.clone(),
         consensus: consensus.clone(),
@@ -193,6 +229,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         targets: config.probe.policy(config.is_on_loopback()),
         health,
         vitals,
+        prospects,
         reports,
         hub,
         summaries: Summaries::default(),
@@ -204,7 +241,10 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>) -> Resu
         metrics,
         shutdown: stop.clone(),
         fault_injection: config.fault_injection,
-    }));
+    });
+    // In this order: a node that says that it is ready answers on all its ports.
+    consul_router.start(app.clone(), Arc::new(layer));
+    router.start(app);
 
     let ended = tokio::select! {
         // In this order: what was told to stop ends its tasks, and that is no fault of theirs.
@@ -261,7 +301,7 @@ async fn join(task: &str, handle: tokio::task::JoinHandle<()>) {
 }
 
 /// The host's name as far as it is a node name: what stands before the first dot.
-fn host_name() -> NodeName {
+pub(crate) fn host_name() -> NodeName {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
     let short = name.split('.').next().unwrap_or_default();
@@ -300,6 +340,26 @@ fn affordable(connections_max: usize, descriptors: Option<u64>) -> usize {
         );
     }
     room.min(connections_max)
+}
+
+/// The caps of one listener for clients: those that are configured, as far as the limit of open files has room for all.
+fn limits(config: &NodeConfig) -> Limits {
+    let listeners = 1 + usize::from(config.consul.listen.is_some());
+    let wanted = config.http_connections_max.saturating_mul(listeners);
+    Limits {
+        connections_max: affordable(wanted, raise_descriptor_limit()) / listeners,
+        per_address_max: config.http_connections_per_address_max,
+    }
+}
+
+/// Serves both APIs until both are done.
+async fn serve_clients(http: impl Future<Output = ()>, consul: Option<impl Future<Output = ()>>) {
+    let consul = async {
+        if let Some(consul) = consul {
+            consul.await;
+        }
+    };
+    tokio::join!(http, consul);
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

@@ -17,7 +17,9 @@
 //! What a probe costs, over a kept connection: one write, two reads, two dozen small allocations and a read buffer.
 
 mod dial;
-mod failed;
+pub(crate) mod failed;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 mod grpc;
 mod limits;
 mod metrics;
@@ -29,12 +31,11 @@ mod redirect;
 mod resolve;
 pub(crate) mod scrape;
 mod target;
-mod tls;
+pub(crate) mod tls;
 
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,7 @@ use grpc::Channel;
 use limits::Places;
 use page::{Beginning, Reply, Sink};
 use pool::{Pool, Pooled};
-use resolve::{Resolve, Resolver, SystemResolver};
+use resolve::{LookupError, Resolve, Resolver, SystemResolver};
 use scrape::MetricsPage;
 use target::{Ask, Page, Target};
 use tls::Tls;
@@ -183,7 +184,7 @@ impl Prober {
         };
         let (answer, output) = match result {
             Ok(answered) => (answered.answer, output::compose(&answered.line, &answered.body)),
-            Err(failed) => (Answer::Failed(failed.failure), output::compose(&failed.what, b"")),
+            Err(failed) => (failed.answer, output::compose(&failed.what, b"")),
         };
         metrics::ended(name, answer, latency);
         Probed { outcome: Outcome { answer, latency }, output, at: now() }
@@ -236,26 +237,25 @@ impl Shared {
         timeout: Duration,
         question: &Q,
     ) -> (Result<Q::Reply, Failed>, Duration) {
-        let addresses = match tokio::time::timeout(timeout, self.addresses(host)).await {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(failed)) => return (Err(failed), Duration::ZERO),
-            Err(_) => {
-                let what = format!("{host} cannot be resolved: the resolver did not answer in time");
-                return (Err(Failed::new(Failure::Resolve, what)), timeout);
-            }
+        let addresses = match self.addresses(host, timeout).await {
+            Ok(addresses) => addresses,
+            Err(failed) => return (Err(failed), Duration::ZERO),
         };
         let mut spent = Duration::ZERO;
         let mut last = Err(Failed::new(Failure::Resolve, "the name has no address"));
         for (tried, address) in addresses.iter().enumerate() {
             let address = SocketAddr::new(*address, port);
-            let place = self.places.enter(address).await;
+            let Some(place) = self.places.enter(address).await else {
+                let what = format!("not probed: too many probes of {} wait already", address.ip());
+                return (Err(Failed::put_off(what)), spent);
+            };
             let start = Instant::now();
             // An address that does not answer leaves time for the others.
             let share = (timeout - spent) / (addresses.len() - tried) as u32;
             let deadline = start + (timeout - spent);
             last = question.ask(self, Route { host, address, connected_by: start + share, deadline }).await;
             spent = (spent + start.elapsed()).min(timeout);
-            place.ended(matches!(&last, Err(failed) if failed.failure == Failure::Timeout));
+            place.ended(matches!(&last, Err(failed) if failed.is(Failure::Timeout)));
             match &last {
                 Err(failed) if failed.retry == Retry::OtherAddress && spent < timeout => {}
                 _ => break,
@@ -268,8 +268,8 @@ impl Shared {
     }
 
     /// The addresses of `host` that may be probed, at least one.
-    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Failed> {
-        let found = self.resolver.lookup(host).await.map_err(|error| unresolved(host, &error))?;
+    async fn addresses(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, Failed> {
+        let found = self.resolver.lookup(host, timeout).await.map_err(|failed| unresolved(host, &failed))?;
         let mut refused = None;
         let mut allowed = Vec::with_capacity(found.len());
         for address in found.iter() {
@@ -408,8 +408,13 @@ async fn connect(address: SocketAddr, deadline: Instant) -> Result<TcpStream, Fa
     timeout_at(deadline, dial::connect(address)).await.unwrap_or_else(|_| Err(stage()))
 }
 
-fn unresolved(host: &str, error: &io::Error) -> Failed {
-    Failed::new(Failure::Resolve, format!("{host} cannot be resolved: {error}"))
+fn unresolved(host: &str, failed: &LookupError) -> Failed {
+    match failed {
+        LookupError::Failed(error) => Failed::new(Failure::Resolve, format!("{host} cannot be resolved: {error}")),
+        LookupError::TooMany => {
+            Failed::put_off(format!("not probed: too many names wait for the resolver before {host}"))
+        }
+    }
 }
 
 /// What an answer means: 2xx passes, 429 asks for less, anything else is a no.

@@ -3,6 +3,9 @@
 //! A schema comes from outside, so it gets no network and no files (a `$ref` out of the schema is refused), and no runtime
 //! thread: references that refer to each other twice can make checking exponential, so it has a deadline and few places.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
+
 use std::time::Duration;
 
 use jsonschema::{Retrieve, Uri};

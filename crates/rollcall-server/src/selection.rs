@@ -36,7 +36,8 @@ use imbl::HashMap;
 use rollcall_catalog::{Catalog, Instance, Service};
 use rollcall_gossip::Handle as Gossip;
 use rollcall_routing::{Answer, Explanation, Moment, Pick, Query, QueryError, Random, Refusal, Scratch};
-use rollcall_types::{CapabilityName, Revision, ServiceKey, ServiceName, UnixMillis};
+use rollcall_types::{CapabilityName, Revision, ServiceKey, ServiceName};
+use tracing::debug_span;
 
 use self::metrics::Counters;
 pub(crate) use self::metrics::describe as describe_metrics;
@@ -159,8 +160,9 @@ impl Selector {
         among: Among<'_>,
         query: &Query<'_>,
     ) -> Result<Picked, Unpicked> {
+        let _entered = debug_span!("mesh.select").entered();
         let now = clock::now(catalog);
-        let (place, prepared) = self.prepared(catalog, among, now)?;
+        let (place, prepared) = self.prepared(catalog, among)?;
         // Whoever gets all of them takes one turn: as many as there are would bring the same one to the front each time.
         let turns = if query.n < prepared.index.candidates().len() { query.n } else { 1 };
         let moment = Moment { now, turn: place.take_turns(turns), tally: Some(&prepared.tally) };
@@ -175,7 +177,7 @@ impl Selector {
 
     /// What is prepared of `among`, for those who list it and do not choose; `None` when nothing of that name is known.
     pub(crate) fn look(&self, catalog: &Arc<Catalog>, among: Among<'_>) -> Option<Arc<Prepared>> {
-        self.prepared(catalog, among, clock::now(catalog)).map(|(_, prepared)| prepared).ok()
+        self.prepared(catalog, among).map(|(_, prepared)| prepared).ok()
     }
 
     /// Why each instance would be picked for `query` or not; picks nothing and counts nothing.
@@ -189,7 +191,7 @@ impl Selector {
         query: &Query<'_>,
     ) -> Result<Explained, Unpicked> {
         let now = clock::now(catalog);
-        let (place, prepared) = self.prepared(catalog, among, now)?;
+        let (place, prepared) = self.prepared(catalog, among)?;
         let moment = Moment { now, turn: place.turn(), tally: Some(&prepared.tally) };
         let explained = rollcall_routing::explain(&prepared.index, query, moment, None);
         Ok(Explained { explanation: explained.map_err(refused)?, prepared })
@@ -227,12 +229,7 @@ impl Selector {
     }
 
     /// What `among` is prepared as, by the views of now.
-    fn prepared(
-        &self,
-        catalog: &Arc<Catalog>,
-        among: Among<'_>,
-        now: UnixMillis,
-    ) -> Result<(Arc<Place>, Arc<Prepared>), Unpicked> {
+    fn prepared(&self, catalog: &Arc<Catalog>, among: Among<'_>) -> Result<(Arc<Place>, Arc<Prepared>), Unpicked> {
         let (key, services) = among.services(catalog);
         if services.is_empty() {
             return Err(among.unknown(catalog));
@@ -242,7 +239,7 @@ impl Selector {
         let prepared = place.prepared(
             |prepared| prepared.is_current(&services, catalog, &health, feedback),
             |before| {
-                let members = &self.shared.gossip.view();
+                let (members, now) = (&self.shared.gossip.view(), clock::now(catalog));
                 Prepared::of(&services, prepared::Views { catalog, health: &health, feedback, members }, before, now)
             },
         );

@@ -66,6 +66,10 @@ fn describe() {
     describe_counter!("rollcall_http_connections_refused_total", "HTTP connections closed because of a cap");
     describe_counter!("rollcall_http_connection_errors_total", "HTTP connections that ended with an error");
     describe_gauge!("rollcall_watch_streams", "Open watch streams and long polls");
+    describe_counter!(
+        "rollcall_watch_begun_anew_total",
+        "Followers of the cluster's events that fell behind and began anew"
+    );
     describe_counter!("rollcall_watch_cut_off_total", "Subscribers sent back to the event ring for falling behind");
     rollcall_raft::describe_metrics();
     rollcall_gossip::describe_metrics();
@@ -73,6 +77,9 @@ fn describe() {
     crate::selection::describe_metrics();
     crate::probe::describe_metrics();
     crate::dns::metrics::describe();
+    crate::consul::metrics::describe();
+    crate::locks::describe();
     sampled::describe();
     crate::reports::describe_metrics();
+    crate::traces::metrics::describe();
 }

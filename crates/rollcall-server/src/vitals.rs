@@ -27,10 +27,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rollcall_gossip::{Handle as Gossip, Lateness, Update};
-use rollcall_health::forecast::{Change, Forecast, NODE_KEY, NodeForecasts, Options, Watched};
+use rollcall_health::forecast::{Forecast, NODE_KEY, NodeForecasts, Options, Outlook, Watched};
 use rollcall_raft::Consensus;
 use rollcall_types::MonoTime;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -59,12 +60,14 @@ const REAL: u64 = u64::MAX;
 #[derive(Debug, Clone)]
 pub(crate) struct Vitals {
     board: Arc<ArcSwap<Board>>,
+    /// Told after a new board is there.
+    changed: watch::Sender<()>,
     disk_free: Arc<AtomicU64>,
 }
 
 impl Default for Vitals {
     fn default() -> Self {
-        Self { board: Arc::default(), disk_free: Arc::new(AtomicU64::new(REAL)) }
+        Self { board: Arc::default(), changed: watch::Sender::new(()), disk_free: Arc::new(AtomicU64::new(REAL)) }
     }
 }
 
@@ -82,6 +85,11 @@ impl Vitals {
     /// What all nodes were heard to expect of themselves.
     pub(crate) fn board(&self) -> Arc<Board> {
         self.board.load_full()
+    }
+
+    /// Told when [`Self::board`] is another one; many changes at once are told once.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// Makes this node take its disk to have so many bytes free; `None` for as many as it has.
@@ -115,13 +123,13 @@ impl Vitals {
                     // One that hangs is waited for: the next would hang as well.
                     if looks % READING_LOOKS == 0 && readings.is_empty() {
                         let data_dir = data_dir.clone();
-                        readings.spawn_blocking(move || Readings::take(&data_dir));
+                        readings.spawn(rollcall_io::spawn_blocking(move || Readings::take(&data_dir)));
                     }
                     looks = looks.wrapping_add(1);
                     own.evaluate(now);
                     own.publish(&gossip, now);
                 }
-                Some(read) = readings.join_next() => match read {
+                Some(read) = readings.join_next() => match read.flatten() {
                     Ok(read) => own.read(read, self.disk_free.load(Ordering::Relaxed), gossip.now()),
                     Err(error) => debug!(%error, "a look at disk and memory was lost: {error}"),
                 },
@@ -138,14 +146,19 @@ impl Vitals {
         if &*update.key == NODE_KEY {
             let mut board = Board::clone(&self.board.load());
             board.receive(update, wall_clock());
-            self.board.store(Arc::new(board));
+            self.put(board);
         }
     }
 
     fn hear_anew(&self, gossip: &Gossip) {
         let mut board = Board::default();
         board.receive_all(&self.board.load(), gossip.values(NODE_KEY), wall_clock());
+        self.put(board);
+    }
+
+    fn put(&self, board: Board) {
         self.board.store(Arc::new(board));
+        self.changed.send_replace(());
     }
 }
 
@@ -221,12 +234,10 @@ impl Own {
         for news in changes(&self.expected, &expected) {
             let quantity = news.quantity;
             let numbers = news.forecast.map(|forecast| format!(": {forecast}")).unwrap_or_default();
-            match news.change {
-                Change::PredictedFailure => info!("this node is predicted to fail{numbers}"),
-                Change::Degrading => info!("this node is getting worse{numbers}"),
-                Change::Recovered | Change::Withdrawn => {
-                    info!("this node is not predicted to fail any more by its {quantity}");
-                }
+            match news.to {
+                Outlook::FailurePredicted => info!("this node is predicted to fail{numbers}"),
+                Outlook::Degrading => info!("this node is getting worse{numbers}"),
+                Outlook::Calm => info!("this node is not predicted to fail any more by its {quantity}"),
             }
         }
         (self.expected, self.at) = (expected, now);

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CapabilityName, CheckId, Host, InstanceId, Millis, Port, ServiceName, Text};
+use crate::{CapabilityName, CheckId, Host, InstanceId, Millis, Port, ServiceName, Status, Text};
 
 /// Most checks that one instance may have.
 pub const CHECKS_MAX: usize = 16;
@@ -44,6 +44,8 @@ pub enum CheckKind {
     Ttl {
         /// Longest silence.
         ttl: Millis,
+        /// What it counts as until it is first heard: `Passing`, as if the registration were a report, `Warning` or `Critical`.
+        initial: Status,
     },
     /// The status of another instance counts as this one's.
     Alias {
@@ -52,6 +54,21 @@ pub enum CheckKind {
         /// The other instance; `None` means all of the service.
         instance: Option<InstanceId>,
     },
+    /// Nobody here asks: whoever registers the instance looks after it, and registers what it sees.
+    Fixed {
+        /// What it saw: `Passing`, `Warning` or `Critical`.
+        status: Status,
+    },
+}
+
+impl CheckKind {
+    /// What a check by heartbeats counts as until it is first heard; `None` of the others.
+    pub const fn initial(&self) -> Option<Status> {
+        match self {
+            Self::Ttl { initial, .. } => Some(*initial),
+            _ => None,
+        }
+    }
 }
 
 /// A check of an instance.
@@ -59,14 +76,18 @@ pub enum CheckKind {
 pub struct CheckSpec {
     /// Name within the instance, unique there.
     pub id: CheckId,
+    /// What people call it; empty when it has no other name than its id.
+    pub name: Text,
+    /// What people should know about it; may be empty.
+    pub notes: Text,
     /// The capability that it stands for: when it fails, the instance does not offer that and goes on with the rest. `None` when it
     /// stands for the whole instance.
     pub capability: Option<CapabilityName>,
     /// How to ask.
     pub kind: CheckKind,
-    /// Time between two probes, [`INTERVAL_MIN`] to [`INTERVAL_MAX`]. Unused by `Ttl` and `Alias`.
+    /// Time between two probes, [`INTERVAL_MIN`] to [`INTERVAL_MAX`]. Used by what is probed.
     pub interval: Millis,
-    /// Longest wait for one answer, [`INTERVAL_MIN`] to [`TIMEOUT_MAX`] and at most `interval`. Unused by `Ttl` and `Alias`.
+    /// Longest wait for one answer, [`INTERVAL_MIN`] to [`TIMEOUT_MAX`] and at most `interval`. Used by what is probed.
     pub timeout: Millis,
     /// Failures in a row that make the check critical, 1 to 10.
     pub failures_before_critical: u8,

@@ -109,7 +109,8 @@ impl Lifecycle {
 /// A registration: all that is intent about one instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceSpec {
-    /// 1 to [`crate::ENDPOINTS_MAX`] endpoints with distinct names; the first is the default one.
+    /// At most [`crate::ENDPOINTS_MAX`] endpoints with distinct names; the first is the default one. Whoever registers something
+    /// that listens gives at least one: without any it has a health, and nobody can be sent to it.
     pub endpoints: Box<[Endpoint]>,
     /// Failure domain within a region.
     pub zone: Option<Label>,

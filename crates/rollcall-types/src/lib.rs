@@ -8,6 +8,7 @@
 //! Limits: this crate knows no clock, no I/O and no wire format beyond `serde`; JSON shapes live in `rollcall-api`.
 
 mod check;
+mod check_statuses;
 mod endpoint;
 mod id;
 mod instance;
@@ -15,11 +16,13 @@ mod invalid;
 mod name;
 mod policy;
 mod service;
+mod session;
 mod sorted;
 mod status;
 mod time;
 
 pub use check::{CHECKS_MAX, CheckKind, CheckSpec, INTERVAL_MAX, INTERVAL_MIN, TIMEOUT_MAX};
+pub use check_statuses::CheckStatuses;
 pub use endpoint::{ENDPOINTS_MAX, Endpoint, Host, Port};
 pub use id::{ClusterId, NodeId, Revision};
 pub use instance::{
@@ -34,6 +37,10 @@ pub use name::{
 };
 pub use policy::{DnsTtl, FactorWeights, Part, SelectionPolicy, Strategy};
 pub use service::{CAPABILITIES_MAX, Resources, SLOW_START_MAX, ServiceDefinition};
+pub use session::{
+    LOCK_DELAY_DEFAULT, LOCK_DELAY_MAX, OnSessionEnd, SESSION_CHECKS_MAX, SESSION_TTL_MAX, SESSION_TTL_MIN,
+    SessionCheck, SessionId, SessionSpec,
+};
 pub use sorted::{SortedMap, SortedSet};
 pub use status::{ENTRY_TRANSITIONS_MAX, Status, StatusCause, critical_since};
 pub use time::{Millis, MonoTime, UnixMillis};

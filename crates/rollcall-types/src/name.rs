@@ -143,7 +143,7 @@ validated_string!(
 );
 validated_string!(
     /// A word attached to an instance or a service, to select by.
-    Tag, 1..=128, "be 1 to 128 bytes of UTF-8 without control characters", is_printable
+    Tag, 1..=255, "be 1 to 255 bytes of UTF-8 without control characters", is_printable
 );
 validated_string!(
     /// A zone, a region, or the name of an endpoint.
@@ -159,8 +159,9 @@ validated_string!(
     |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-')
 );
 validated_string!(
-    /// Id of a check within its instance.
-    CheckId, 1..=63, "be 1 to 63 letters, digits, '-', '_', '.', ':' or '/'", is_dotted_word
+    /// Id of a check within its instance: opaque, chosen by whoever registers it. Long enough to hold an [`InstanceId`] and a
+    /// few words, as some callers make it of.
+    CheckId, 1..=200, "be 1 to 200 bytes of UTF-8 without control characters", is_printable
 );
 validated_string!(
     /// Version of a service or of an instance, as its owner writes it (semantic versions sort best).

@@ -4,14 +4,17 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::commands::config::ConfigCommand;
+use crate::commands::event::EventCommand;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::graph::GraphArgs;
 use crate::commands::health::HealthArgs;
 use crate::commands::history::HistoryArgs;
+use crate::commands::import::ImportCommand;
 use crate::commands::instances::InstancesArgs;
 use crate::commands::keygen::KeygenArgs;
 use crate::commands::kv::KvCommand;
 use crate::commands::lifecycle::{DrainArgs, QuarantineArgs, ReleaseArgs, UndrainArgs};
+use crate::commands::lock::LockArgs;
 use crate::commands::membership::{LeaveArgs, MembersArgs, RemoveArgs, TransferLeaderArgs};
 use crate::commands::ready::ReadyArgs;
 use crate::commands::register::{DeregisterArgs, RegisterArgs};
@@ -48,7 +51,8 @@ Exit codes:
   2  wrong command line, file or configuration
   3  no node could be reached, or the cluster cannot serve now
   4  `rollcall health`: something is warning, starting or unknown
-  5  `rollcall health`: something is critical"
+  5  `rollcall health`: something is critical
+`rollcall lock` passes on what its command exits with; see its help."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -98,9 +102,17 @@ pub(crate) enum Command {
     /// Read or set the configuration document of a service
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Read, set or remove a key
+    /// List, read, set or remove keys
     #[command(subcommand)]
     Kv(KvCommand),
+    /// Run a command while holding a lock: at one place at a time in the whole cluster
+    Lock(Box<LockArgs>),
+    /// Fire an event for whoever listens, or list the latest
+    #[command(subcommand)]
+    Event(EventCommand),
+    /// Copy what another registry holds into this cluster
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// List the nodes of the cluster
     Members(MembersArgs),
     /// Tell whether a node serves

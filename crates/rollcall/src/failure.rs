@@ -25,12 +25,23 @@ pub(crate) enum Exit {
     Warning = 4,
     /// Asked for a verdict: something is critical. The answer was given.
     Critical = 5,
+    /// `rollcall lock`: somebody else holds the lock. The command was not run. 124 is what `timeout` says, and rarely what a
+    /// command does.
+    LockHeld = 124,
+    /// `rollcall lock`: the lock was lost while the command ran, which was stopped.
+    LockLost = 125,
+    /// `rollcall lock`: the command cannot be started; as shells have it.
+    NotStarted = 126,
+    /// `rollcall lock`: there is no such command; as shells have it.
+    NotFound = 127,
 }
 
 /// A command that did not do what was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {
     exit: Exit,
+    /// What a command that was run for the person exited with.
+    passed_on: Option<u8>,
     what: String,
     causes: Vec<String>,
     hint: Option<String>,
@@ -57,8 +68,14 @@ impl Failure {
         Self::new(exit, "the verdict is in the answer")
     }
 
-    fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), causes: Vec::new(), hint: None }
+    /// A command that was run for the person ended with this code: it said itself what there was to say.
+    pub(crate) fn passed_on(code: u8) -> Self {
+        Self { passed_on: Some(code), ..Self::new(Exit::Quiet, "the command told why") }
+    }
+
+    /// A failure of another class.
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, passed_on: None, what: what.into(), causes: Vec::new(), hint: None }
     }
 
     /// Adds an error and its chain of sources as causes.
@@ -99,7 +116,7 @@ impl Failure {
 
     /// The process exit code.
     pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(self.exit as u8)
+        ExitCode::from(self.passed_on.unwrap_or(self.exit as u8))
     }
 
     /// The message as `main` prints it, ending in a newline.

@@ -6,13 +6,15 @@
 
 use std::env;
 
+use rollcall_server::Traces;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{Subscriber, info, warn};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::failure::Failure;
 use crate::node::LogFormat;
@@ -23,25 +25,35 @@ const DEFAULT: &str = "info,openraft=error,raft_log=warn,hyper=warn,chitchat=err
 /// What SIGUSR1 adds, a step each time; the last stays. All our crates begin with this word.
 const STEPS: [&str; 2] = ["rollcall=debug", "rollcall=trace"];
 
-/// Logs to standard error, as `level`, else `RUST_LOG`, else the default says; from now on signals change it.
+/// Logs to standard error, as `level`, else `RUST_LOG`, else the default says; from now on signals change it. Spans that are
+/// exported go to `traces`, whatever is logged.
 ///
 /// # Errors
 /// When the filter is none, or signals cannot be listened for.
-pub(crate) fn init(level: Option<&str>, format: LogFormat) -> Result<(), Failure> {
+pub(crate) fn init(level: Option<&str>, format: LogFormat, traces: Option<&Traces>) -> Result<(), Failure> {
     let variable = env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
     let configured = level.map(str::to_owned).or(variable).unwrap_or_else(|| DEFAULT.to_owned());
     let filter = parse(&configured).map_err(|error| {
         Failure::usage(format!("{configured:?} is no log filter")).because(&error).hint("--log-level info")
     })?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = match format {
-        LogFormat::Pretty => lines.with_ansi(ColorWhen::Auto.stderr().is_enabled()).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    let registry = tracing_subscriber::registry();
+    let set = match traces {
+        // Without traces one filter stands before everything: what it does not take costs nothing at all.
+        None => registry.with(filter).with(lines(format)).try_init(),
+        Some(traces) => registry.with(lines(format).with_filter(filter)).with(traces.layer()).try_init(),
     };
-    let set = tracing_subscriber::registry().with(filter).with(lines).try_init();
     set.map_err(|error| Failure::failed(format!("cannot set up logging: {error}")))?;
     follow_signals(configured, handle)
+}
+
+/// Writes log lines.
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Pretty => lines.with_ansi(ColorWhen::Auto.stderr().is_enabled()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {

@@ -1,10 +1,10 @@
 //! Changes as lines that a person reads: the events of the catalogue, the roles of nodes, the members.
 
-use rollcall_api::words::member_change_word;
 pub(crate) use rollcall_api::words::{address, clock, role_word};
+use rollcall_api::words::{expected, member_change_word, outlook_word};
 use rollcall_api::{
-    Change, LifecycleState, Member, MemberChange, MemberChangeKind, MemberState, RaftRole, RaftStatus, State,
-    StateChange, StateChanges, Timestamp, WatchEvent, cause_phrase,
+    Change, ForecastChange, ForecastChanges, LifecycleState, Member, MemberChange, MemberChangeKind, MemberState,
+    RaftRole, RaftStatus, State, StateChange, StateChanges, Timestamp, WatchEvent, cause_phrase,
 };
 
 use crate::terminal::{Paint, Tone, printable};
@@ -182,11 +182,41 @@ pub(crate) fn member_line(change: &MemberChange, paint: Paint) -> String {
     format!("{}  {}  {}", paint.dim(clock(change.at)), paint.tone(tone, format_args!("{what:<11}")), printable(&line))
 }
 
+/// A line for each instance or node of which something else is expected.
+pub(crate) fn expected_lines(changes: &ForecastChanges, paint: Paint) -> String {
+    let line = |change: &ForecastChange| {
+        let name = match (change.instance(), &change.member) {
+            (Some((service, id)), _) => format!("{service}/{id}"),
+            (None, member) => member.clone().unwrap_or_default(),
+        };
+        let tone = if change.outlook.is_some() { Tone::Warn } else { Tone::Good };
+        let word = paint.tone(tone, format_args!("{:<11}", outlook_word(change.outlook)));
+        let text = format!("{name}: {}", expected(change));
+        format!("{}  {word}  {}", paint.dim(clock(changes.at)), printable(&text))
+    };
+    changes.items.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_is_expected_is_a_line_for_each_of_whom_it_is() {
+        let changes = serde_json::from_value(json!({ "at": "2026-11-21T03:59:10.250Z", "items": [
+            { "service": "web", "id": "web-2", "signal": "latency", "outlook": "predicted_failure",
+                "forecast": { "time_to_failure_ms": 30_000, "signal": "latency" } },
+            { "member": "node-\u{1b}3", "signal": "memory", "outlook": null }
+        ]}))
+        .unwrap();
+        assert_eq!(
+            expected_lines(&changes, Paint::plain()),
+            "03:59:10.250  predicted    web/web-2: predicted to fail within 30s (latency)\n\
+             03:59:10.250  recovered    node-\\u{1b}3: fine again: memory"
+        );
+    }
 
     fn event(value: serde_json::Value) -> WatchEvent {
         serde_json::from_value(value).unwrap()

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use rollcall_server::{Error, NodeConfig};
+use rollcall_server::{Error, NodeConfig, Traces};
 use tracing::{error, info};
 
 use crate::failure::Failure;
@@ -107,6 +107,9 @@ struct Settings {
     /// Where DNS listens, UDP and TCP; default: nowhere
     #[arg(long, value_name = "IP:PORT")]
     dns: Option<String>,
+    /// Where Consul's HTTP API is spoken, such as 127.0.0.1:8500; default: nowhere
+    #[arg(long, value_name = "IP:PORT")]
+    consul: Option<String>,
     /// Where clients reach the HTTP API, when that differs
     #[arg(long, value_name = "HOST:PORT")]
     advertise_http: Option<String>,
@@ -137,6 +140,12 @@ struct Settings {
     /// Points of a trend, looked back and ahead, 20 to 240; default: 60
     #[arg(long, value_name = "N")]
     forecast_window: Option<u8>,
+    /// Collector that traces are exported to by OTLP over HTTP, such as http://127.0.0.1:4318; default: none
+    #[arg(long, value_name = "URL")]
+    traces_otlp_endpoint: Option<String>,
+    /// Share of requests that are traced when their caller does not decide, 0 to 1; default: 0.01
+    #[arg(long, value_name = "SHARE")]
+    traces_ratio: Option<f64>,
     /// How log lines look
     #[arg(
         long,
@@ -205,7 +214,8 @@ fn wrong(error: &dyn std::error::Error) -> Failure {
 
 async fn live(settings: &Settings, config: NodeConfig) -> Result<(), Failure> {
     config.validate().map_err(|error| wrong(&error))?;
-    logging::init(settings.log_level.as_deref(), settings.log_format)?;
+    let traces = Traces::start(&config);
+    logging::init(settings.log_level.as_deref(), settings.log_format, traces.as_ref())?;
     if let Ok(effective) = toml::to_string(&config) {
         info!("configuration: {}", effective.trim_end().replace('\n', "; "));
     }
@@ -214,7 +224,11 @@ async fn live(settings: &Settings, config: NodeConfig) -> Result<(), Failure> {
         let why = stop.await;
         info!("stopping because of {}", why.as_str());
     };
-    rollcall_server::run(config, shutdown).await.map_err(|error| match &error {
+    let ended = rollcall_server::run(config, shutdown).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    ended.map_err(|error| match &error {
         Error::Config(_) | Error::GossipKey(_) | Error::Advertise { .. } => wrong(&error),
         // Nothing gets better by starting it again, which whoever supervises it should know.
         error if error.is_removal() => Failure::usage("this node is no member any more").because(error),
@@ -236,6 +250,7 @@ impl Settings {
         put(&mut flags, "peer", self.peer.clone());
         put(&mut flags, "gossip", self.gossip.clone());
         put(&mut flags, "dns.listen", self.dns.clone());
+        put(&mut flags, "consul.listen", self.consul.clone());
         put(&mut flags, "advertise-gossip", self.advertise_gossip.clone());
         put(&mut flags, "region", self.region.clone());
         put(&mut flags, "gossip-key-file", self.gossip_key_file.clone().map(path_text));
@@ -245,6 +260,8 @@ impl Settings {
         put(&mut flags, "secret-file", self.secret_file.clone().map(path_text));
         put(&mut flags, "forecast.bucket", self.forecast_bucket.clone());
         put(&mut flags, "forecast.window", self.forecast_window.map(i64::from));
+        put(&mut flags, "traces.otlp-endpoint", self.traces_otlp_endpoint.clone());
+        put(&mut flags, "traces.ratio", self.traces_ratio);
         put(&mut flags, "observer", self.observer.then_some(true));
         put(&mut flags, "fault-injection", self.fault_injection.then_some(true));
         flags
@@ -263,6 +280,8 @@ fn path_text(path: PathBuf) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rollcall_server::Ratio;
+
     use super::*;
 
     #[test]
@@ -281,6 +300,7 @@ mod tests {
             peer: Some("127.0.0.1:9001".to_owned()),
             gossip: Some("127.0.0.1:9002".to_owned()),
             dns: Some("127.0.0.1:9003".to_owned()),
+            consul: Some("127.0.0.1:9004".to_owned()),
             advertise_gossip: text(),
             region: Some("eu".to_owned()),
             advertise_http: text(),
@@ -288,6 +308,8 @@ mod tests {
             zone: Some("a".to_owned()),
             forecast_bucket: Some("500ms".to_owned()),
             forecast_window: Some(20),
+            traces_otlp_endpoint: Some("http://127.0.0.1:4318".to_owned()),
+            traces_ratio: Some(0.5),
             observer: true,
             fault_injection: true,
             ..Settings::default()
@@ -295,7 +317,10 @@ mod tests {
         let config = NodeConfig::load(None, std::iter::empty(), settings.flags()).unwrap();
         assert_eq!(config.http.port(), 9000);
         assert_eq!(config.dns.listen.unwrap().port(), 9003);
+        assert_eq!(config.consul.listen.unwrap().port(), 9004);
         assert_eq!((config.forecast.bucket.as_millis(), config.forecast.window), (500, 20));
+        assert_eq!(config.traces.otlp_endpoint.unwrap().to_string(), "http://127.0.0.1:4318/v1/traces");
+        assert_eq!(config.traces.ratio, Ratio::try_from(0.5).unwrap());
         assert!(config.observer && config.fault_injection);
     }
 

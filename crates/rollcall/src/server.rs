@@ -97,7 +97,16 @@ impl ServerArgs {
     /// # Errors
     /// When an address or the actor cannot be used.
     pub(crate) fn connect(&self) -> Result<Session, Failure> {
-        let options = Options { give_up_after: self.timeout, actor: self.actor.clone(), ..Options::default() };
+        self.connect_within(Options::default().attempt_timeout)
+    }
+
+    /// [`Self::connect`] with another longest wait for one node.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn connect_within(&self, attempt_timeout: Duration) -> Result<Session, Failure> {
+        let (give_up_after, actor) = (self.timeout, self.actor.clone());
+        let options = Options { attempt_timeout, give_up_after, actor, ..Options::default() };
         let client = Client::with_options(&self.server, options).map_err(|error| explain(&error))?;
         Ok(Session { client, paint: self.color.stdout(), output: self.output })
     }
@@ -197,6 +206,7 @@ fn hint(problem: &Problem) -> Option<String> {
         Code::ServiceNotFound => "`rollcall services` lists the services there are",
         Code::InstanceNotFound => "`rollcall instances SERVICE` lists the instances there are",
         Code::MemberNotFound => "`rollcall members` lists the members there are",
+        Code::SessionNotFound => "the session ended, or was silent for longer than its time to live",
         Code::RevisionCompacted => "begin without --since",
         Code::Internal => {
             let request = problem.instance.as_deref()?;

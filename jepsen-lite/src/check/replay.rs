@@ -220,6 +220,9 @@ impl<'h> Replay<'h> {
             (Call::List { service, .. }, Outcome::Ok(Answer::Listed { items, .. })) => {
                 self.list(revision, id, service, items)
             }
+            (Call::Select { service, n, .. }, Outcome::Ok(Answer::Picked { picks, .. })) => {
+                self.select(revision, id, (service, *n), picks)
+            }
             _ => {}
         }
     }
@@ -245,6 +248,26 @@ impl<'h> Replay<'h> {
                 [Some(id), seen.map(|held| held.op), held.map(|held| held.op)].into_iter().flatten().collect();
             let verdict = if self.doubtful.contains(&thing) { Verdict::Unknown } else { Verdict::Invalid };
             self.add(Finding { verdict, ..Finding::invalid("wrong list", what, ops) });
+        }
+    }
+
+    /// Nobody is picked who is not there, nobody twice, and as many as were asked for if there are so many: instances of the
+    /// harness have no checks, so all of them can take requests.
+    fn select(&mut self, revision: u64, id: OpId, (service, n): (&str, usize), picks: &[(String, OpId)]) {
+        for (instance, op) in picks {
+            let thing = Thing::instance(service, instance);
+            let present = self.model.things.get(&thing).copied();
+            if present.map(|held| held.op) != Some(*op) {
+                let what = format!("{thing} at {revision}: operation {id} got what {op} wrote, and it was {present:?}");
+                self.about(&thing, "wrong pick", what, [*op, id]);
+            }
+        }
+        let there = self.model.instances(service).count();
+        let picked = picks.iter().map(|(instance, _)| instance).collect::<BTreeSet<_>>().len();
+        let is_of_service = |thing: &&&Thing| matches!(thing, Thing::Instance { service: of, .. } if of == service);
+        if picked != n.min(there) && !self.doubtful.iter().any(|thing| is_of_service(&thing)) {
+            let what = format!("{service} at {revision}: operation {id} asked for {n} of {there} and got {picked}");
+            self.add(Finding::invalid("wrong pick", what, [id]));
         }
     }
 

@@ -365,6 +365,7 @@ fn a_run_that_says_nothing_is_not_green() {
         fault: "kill one".to_owned(),
         phase: FaultPhase::Skipped,
         note: "no".to_owned(),
+        unheard_ms: None,
     };
     let story = Story::default().then(|_| Event::Run(run)).does(1, put("a"), written(5, true)).then(skipped);
     let history = History::of(story.events).expect("a history");
@@ -383,11 +384,16 @@ fn a_node_that_died_by_itself_makes_the_run_invalid() {
         .finds(&["node in trouble"]);
 }
 
+fn fault(at: u64, name: &str, phase: FaultPhase, unheard_ms: Option<u64>) -> Event {
+    Event::Fault { at, id: 0, fault: name.to_owned(), phase, note: String::new(), unheard_ms }
+}
+
 fn leased() -> Thing {
     Thing::instance("leases", "a")
 }
 
-/// What of an instance's lease happened when, in milliseconds: `beat` is answered, a look says the word, `cut` begins.
+/// What of an instance's lease happened when, in milliseconds: `beat` is answered, a look says the word, `cut` and `damage` begin,
+/// and damage is over, in which no gossip of a node arrived for so many milliseconds.
 fn lease_story(steps: &[(u64, &str)]) -> Vec<Event> {
     let mut events = vec![Event::Run(RunInfo { nodes: vec!["n1".to_owned()], ..RunInfo::default() })];
     for (op, (at, what)) in (1..).zip(steps) {
@@ -395,12 +401,24 @@ fn lease_story(steps: &[(u64, &str)]) -> Vec<Event> {
         let (call, answer) = match *what {
             "beat" => (Call::Beat { thing: leased() }, Answer::Beaten { ttl_ms: 3_000 }),
             "cut" => {
-                let (fault, note) = ("partition one".to_owned(), String::new());
-                events.push(Event::Fault { at, id: 0, fault, phase: FaultPhase::Begun, note });
+                events.push(fault(at, "partition one", FaultPhase::Begun, None));
+                continue;
+            }
+            "damage" => {
+                events.push(fault(at, "damaged packets", FaultPhase::Begun, None));
+                continue;
+            }
+            over if over.starts_with("over") => {
+                let unheard_ms = over.strip_prefix("over ").map(|millis| millis.parse().unwrap());
+                events.push(fault(at, "damaged packets", FaultPhase::Ended, unheard_ms));
                 continue;
             }
             "heal" => {
                 events.push(Event::Healed { at });
+                continue;
+            }
+            "starved" => {
+                events.push(Event::Starved { at });
                 continue;
             }
             state => {
@@ -422,6 +440,71 @@ fn lease_finds(steps: &[(u64, &str)], expected: &[&str]) {
     assert_eq!(kinds, expected, "{:#?}", judgement.findings);
 }
 
+/// What contenders did when, in milliseconds, each within one: `open s`, `renew s`, `release s`, `get s FENCE`,
+/// `write s FENCE`, `heal`, `refused s`. Log indexes rise with the lines unless `@INDEX` says another one.
+#[track_caller]
+fn lock_finds(steps: &[(u64, &str)], expected: &[&str]) {
+    let mut events = vec![Event::Run(RunInfo { nodes: vec!["n1".to_owned()], ..RunInfo::default() })];
+    for (op, (at, what)) in (1_u64..).zip(steps) {
+        let at = at * MS;
+        let (what, index) = what.split_once(" @").map_or((*what, op), |(what, index)| (what, index.parse().unwrap()));
+        let words: Vec<&str> = what.split(' ').collect();
+        let (key, session) = ("locks/a".to_owned(), words.get(1).copied().unwrap_or_default().to_owned());
+        let fence = || words[2].parse().unwrap();
+        let (call, outcome) = match words[0] {
+            "open" => (Call::Open, Outcome::Ok(Answer::Opened { session })),
+            "renew" => (Call::Renew { session }, Outcome::Ok(Answer::Renewed)),
+            "release" => (Call::Release { key, session }, Outcome::Ok(Answer::Released { modified: index })),
+            "get" => {
+                (Call::Acquire { key, session }, Outcome::Ok(Answer::Acquired { fence: fence(), modified: index }))
+            }
+            "write" => {
+                (Call::Guarded { key, session, fence: fence() }, Outcome::Ok(Answer::Guarded { modified: index }))
+            }
+            "refused" => (Call::Acquire { key, session }, Outcome::Fail { why: "held".to_owned(), revision: None }),
+            _ => {
+                events.push(Event::Healed { at });
+                continue;
+            }
+        };
+        events.push(Event::Invoke { at, op, client: op, node: "n1".to_owned(), call });
+        events.push(Event::Return { at: at + MS, op, outcome });
+    }
+    let history = History::of(events).expect("a history that a run can have");
+    let judgement = lock::check(&history);
+    let kinds: Vec<&str> = judgement.findings.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, expected, "{:#?}", judgement.findings);
+}
+
+#[test]
+fn a_lock_passes_on_when_it_is_released_or_its_holder_was_silent_for_its_ttl() {
+    lock_finds(&[(0, "open s"), (5, "open t"), (10, "get s 1"), (20, "release s"), (30, "get t 2")], &[]);
+    lock_finds(&[(0, "open s"), (5_000, "open t"), (6_000, "get s 1"), (10_500, "get t 2")], &[]);
+    lock_finds(&[(0, "open s"), (5_000, "open t"), (6_000, "get s 1"), (9_500, "get t 2")], &["two holders at once"]);
+    let renewed = [(0, "open s"), (10, "get s 1"), (9_000, "renew s"), (9_500, "open t"), (12_000, "get t 2")];
+    lock_finds(&renewed, &["two holders at once"]);
+}
+
+#[test]
+fn no_two_holders_of_a_lock_have_one_number() {
+    lock_finds(&[(0, "open s"), (10, "get s 1"), (20, "release s"), (30, "open t"), (40, "get t 1")], &["two holders"]);
+    let fell = [(0, "open s"), (10, "get s 2"), (20, "release s"), (30, "open t"), (40, "get t 1")];
+    lock_finds(&fell, &["fence fell"]);
+}
+
+#[test]
+fn what_a_lock_protects_is_written_by_its_holder_alone() {
+    let late = [(0, "open s"), (10, "get s 1"), (20, "release s"), (30, "open t"), (40, "get t 2"), (50, "write s 1")];
+    lock_finds(&late, &["stale holder wrote"]);
+    lock_finds(&[(0, "open s"), (10, "get s 1"), (20, "write s 1"), (30, "write s 1 @1")], &["stale holder wrote"]);
+}
+
+#[test]
+fn after_the_heal_every_lock_must_pass_on() {
+    lock_finds(&[(0, "open s"), (10, "get s 1"), (20, "heal"), (30, "refused t")], &["never passed on"]);
+    lock_finds(&[(0, "open s"), (10, "get s 1"), (20, "heal"), (30, "refused t"), (12_000, "get t 2")], &[]);
+}
+
 #[test]
 fn who_beats_in_time_is_never_critical() {
     lease_finds(&[(0, "beat"), (2_000, "beat"), (4_900, "passing"), (5_100, "critical")], &[]);
@@ -439,7 +522,49 @@ fn who_is_cut_off_from_the_heartbeats_need_not_know_of_them() {
 }
 
 #[test]
+fn damaged_packets_are_no_excuse_unless_nothing_of_a_node_was_heard_for_long() {
+    let with = |over| [(0, "beat"), (100, "damage"), (200, "critical"), (300, over), (400, "critical")];
+    lease_finds(&with("over 90"), &["early expiry", "early expiry"]);
+    lease_finds(&with("over 501"), &[]);
+    // Of an older history, or one that breaks off, nobody knows.
+    lease_finds(&with("over"), &[]);
+    lease_finds(&with("over 90")[..3], &[]);
+}
+
+#[test]
 fn who_is_silent_is_critical_at_the_end() {
     lease_finds(&[(0, "beat"), (10, "heal"), (20_000, "passing"), (26_000, "critical")], &[]);
     lease_finds(&[(0, "beat"), (10, "heal"), (26_000, "passing")], &["late expiry"]);
+}
+
+#[test]
+fn of_nodes_that_were_not_run_nobody_can_say_that_they_are_late() {
+    let verdict = |steps: &[(u64, &str)]| lease::check(&History::of(lease_story(steps)).unwrap()).verdict();
+    let late = [(0, "beat"), (10, "heal"), (26_000, "passing"), (26_010, "starved")];
+    assert_eq!(verdict(&late), Verdict::Unknown);
+    assert_eq!(verdict(&late[..3]), Verdict::Invalid);
+    assert_eq!(verdict(&[(0, "beat"), (10, "heal"), (26_000, "critical"), (26_010, "starved")]), Verdict::Valid);
+}
+
+fn select(n: usize) -> Call {
+    Call::Select { service: "web".to_owned(), n, consistency: Consistency::Stale, min_revision: None }
+}
+
+fn picked(revision: u64, picks: &[(&str, OpId)]) -> Outcome {
+    let picks = picks.iter().map(|(id, op)| ((*id).to_owned(), *op)).collect();
+    Outcome::Ok(Answer::Picked { revision, staleness_ms: None, picks })
+}
+
+#[test]
+fn whoever_is_picked_was_there_at_the_revision_of_the_answer() {
+    let story = |n, outcome| {
+        let story = good().does(5, select(n), outcome).ended();
+        story.does(9, list(), listed(7, &[("b", 2, 6)])).log("n1", &[(5, 1), (6, 2), (7, 4)])
+    };
+    story(1, picked(7, &[("b", 2)])).finds(&[]);
+    story(3, picked(7, &[("b", 2)])).finds(&[]);
+    story(2, picked(6, &[("b", 2), ("a", 1)])).finds(&[]);
+    story(2, picked(7, &[("b", 2), ("a", 1)])).finds(&["wrong pick"]);
+    story(2, picked(6, &[("b", 2), ("b", 2)])).finds(&["wrong pick"]);
+    story(1, picked(7, &[])).finds(&["wrong pick"]);
 }

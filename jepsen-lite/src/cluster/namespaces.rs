@@ -7,25 +7,30 @@
 //!
 //! Clients come in by one interface and other nodes by another, so that cutting nodes from each other does not cut the
 //! clients. A link is cut where packets arrive: in one direction by one rule, in both by two. All rules of a node are swapped at
-//! once.
+//! once. When the harness carries packets between nodes itself (`fabric.rs`), `peer0` is its device, and there is no hub.
 //!
 //! Needs root, `ip`, `nft` and `nsenter`. Names hold the pid of the harness; [`sweep`] removes those of harnesses that are
 //! gone.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::command::run;
+use super::fabric::{End, enter, timed};
 use super::node::Addresses;
 use super::{Cuts, Traffic};
 
 const HTTP_PORT: u16 = 7400;
+const CONSUL_PORT: u16 = 8500;
 const PEER_PORT: u16 = 7401;
 const GOSSIP_PORT: u16 = 7402;
 /// The network between nodes. It exists in namespaces of this run only, so it may be the same in each run.
 const PEER_NET: [u8; 3] = [10, 250, 0];
+/// Longest wait for a connection by which a round trip is measured.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How names of namespaces and interfaces begin.
 const PREFIX: &str = "jl";
 
@@ -37,11 +42,11 @@ pub(crate) struct Namespaces {
 }
 
 impl Namespaces {
-    /// Makes them all.
+    /// Makes them all, and with `has_hub` the links between nodes, too.
     ///
     /// # Errors
     /// When a right or a program is missing; what was made until then is removed.
-    pub(crate) fn create(nodes: usize) -> Result<Self> {
+    pub(crate) fn create(nodes: usize, has_hub: bool) -> Result<Self> {
         let made = Self { run: std::process::id(), nodes };
         let hub = made.hub();
         let bridge = made.client_bridge();
@@ -64,6 +69,11 @@ impl Namespaces {
                 format!("link set {outer} master {bridge} up"),
                 format!("-n {node} addr add {}.{number}/24 dev client0", dotted(net)),
                 format!("-n {node} link set client0 up"),
+            ]);
+            if !has_hub {
+                continue;
+            }
+            commands.extend([
                 format!("-n {hub} link add p{number} type veth peer name peer0 netns {node}"),
                 format!("-n {hub} link set p{number} master br0 up"),
                 format!("-n {node} addr add {}.{number}/24 dev peer0", dotted(PEER_NET)),
@@ -94,13 +104,37 @@ impl Namespaces {
             http: address(self.client_net(), index, HTTP_PORT),
             peer: address(PEER_NET, index, PEER_PORT),
             gossip: address(PEER_NET, index, GOSSIP_PORT),
+            consul: address(self.client_net(), index, CONSUL_PORT),
         };
         (0..self.nodes).map(of_node).collect()
     }
 
-    /// Cuts exactly these links.
+    /// Where a fabric ends in each namespace.
+    pub(crate) fn ends(&self) -> Vec<End> {
+        let end = |index| End { namespace: self.path(index), address: peer_address(index) };
+        (0..self.nodes).map(end).collect()
+    }
+
+    /// How long a packet of one node takes to another, which must listen, and back: the time to connect.
+    pub(crate) async fn round_trip(&self, from: usize, to: usize) -> Result<Duration> {
+        let (namespace, address) = (self.path(from), SocketAddr::from((peer_address(to), PEER_PORT)));
+        let (tx, rx) = tokio::sync::oneshot::channel();
+        // A thread for this alone, as it stays in the namespace.
+        std::thread::spawn(move || {
+            let connect = || timed(|| TcpStream::connect_timeout(&address, CONNECT_PATIENCE));
+            // Whoever asked may have gone.
+            let _ = tx.send(enter(&namespace).and_then(|()| connect().context("cannot connect")));
+        });
+        rx.await.context("the thread that measures ended")?
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        Path::new("/run/netns").join(self.name(index))
+    }
+
+    /// Cuts exactly these links, of the nodes that `cuts` is about.
     pub(crate) fn cut(&self, cuts: &Cuts) -> Result<()> {
-        for index in 0..self.nodes {
+        for index in 0..cuts.nodes() {
             let unheard: Vec<String> =
                 cuts.unheard_at(index).into_iter().map(|from| rules_against(from, cuts)).collect();
             // Declaring the table before deleting it makes the first time like every other.
@@ -138,9 +172,7 @@ impl Drop for Namespaces {
 
 /// Removes what harnesses left that do not run any more.
 pub(crate) fn sweep() {
-    let Ok(names) = std::fs::read_dir("/run/netns") else { return };
-    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut runs: Vec<u32> = names.filter_map(|name| run_of(&name)).collect();
+    let mut runs: Vec<u32> = names_in("/run/netns").filter_map(|name| run_of(&name)).collect();
     runs.sort_unstable();
     runs.dedup();
     for run in runs {
@@ -155,15 +187,28 @@ fn run_of(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split_once('-')?.0.parse().ok()
 }
 
-/// Removes the namespaces of a run, and with them their ends of all links; then the bridge.
+/// Removes the links and namespaces of a run. A namespace that is removed may live on for a moment, and so may its ends of links:
+/// the next run of this process could not make them again. So the links go first, by name.
 fn remove(pid: u32) {
-    let names = std::fs::read_dir("/run/netns").into_iter().flatten();
-    let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    for name in names.filter(|name| run_of(name) == Some(pid)) {
-        // What cannot be removed now is swept by the next run.
+    // What cannot be removed now is swept by the next run.
+    for link in names_in("/sys/class/net").filter(|name| is_link_of(pid, name)) {
+        let _ = run("ip", &["link", "del", &link], "");
+    }
+    for name in names_in("/run/netns").filter(|name| run_of(name) == Some(pid)) {
         let _ = run("ip", &["netns", "del", &name], "");
     }
-    let _ = run("ip", &["link", "del", &format!("{PREFIX}{pid}c")], "");
+}
+
+/// Whether an interface of the root namespace is one of a run: its bridge, or a link to a node.
+fn is_link_of(pid: u32, name: &str) -> bool {
+    let number = name.strip_prefix(&format!("{PREFIX}{pid}c"));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// What lies in a folder; nothing when it is not there.
+fn names_in(folder: &str) -> impl Iterator<Item = String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
 /// The rules by which a node does not hear `from`.
@@ -179,6 +224,11 @@ fn rules_against(from: usize, cuts: &Cuts) -> String {
     rule("dport") + &rule("sport")
 }
 
+fn peer_address(index: usize) -> Ipv4Addr {
+    let [a, b, c] = PEER_NET;
+    Ipv4Addr::new(a, b, c, u8::try_from(index + 1).unwrap_or(u8::MAX))
+}
+
 fn dotted([a, b, c]: [u8; 3]) -> String {
     format!("{a}.{b}.{c}")
 }
@@ -186,6 +236,16 @@ fn dotted([a, b, c]: [u8; 3]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_links_of_the_run_are_removed() {
+        for own in ["jl123c", "jl123c1", "jl123c10"] {
+            assert!(is_link_of(123, own), "{own}");
+        }
+        for other in ["jl1234c", "jl12c", "jl123", "jl123cx", "eth0"] {
+            assert!(!is_link_of(123, other), "{other}");
+        }
+    }
 
     #[test]
     fn only_namespaces_of_harnesses_are_swept() {

@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
@@ -16,6 +17,8 @@ pub(crate) struct Addresses {
     pub(crate) http: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) gossip: SocketAddr,
+    /// Consul's API, where locks are.
+    pub(crate) consul: SocketAddr,
 }
 
 /// How a node is started.
@@ -54,13 +57,25 @@ pub(crate) struct Node {
     is_paused: bool,
     /// It was given a reason to end by itself.
     may_end: bool,
+    /// That its process ended by itself was noticed.
+    is_end_noticed: bool,
+    /// The same, until somebody was told.
+    untold_end: Option<Ended>,
     /// How often its place was taken by a new node.
     successors: u32,
 }
 
 impl Node {
     pub(crate) fn new(options: NodeOptions) -> Self {
-        Self { options, process: None, is_paused: false, may_end: false, successors: 0 }
+        Self {
+            options,
+            process: None,
+            is_paused: false,
+            may_end: false,
+            is_end_noticed: false,
+            untold_end: None,
+            successors: 0,
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -81,14 +96,20 @@ impl Node {
             bail!("{} still runs", self.name());
         }
         let data_dir = &self.options.data_dir;
-        std::fs::remove_dir_all(data_dir).with_context(|| format!("cannot remove {}", data_dir.display()))?;
+        // One that ended early may have made none.
+        if data_dir.exists() {
+            std::fs::remove_dir_all(data_dir).with_context(|| format!("cannot remove {}", data_dir.display()))?;
+        }
         self.successors += 1;
+        self.may_end = false;
         self.options.bootstrap_expect = None;
         Ok(())
     }
 
     pub(crate) fn place(&self) -> Place {
-        Place { node: self.options.name.clone(), url: format!("http://{}", self.options.addresses.http) }
+        let Addresses { http, consul, .. } = &self.options.addresses;
+        let node = self.options.name.clone();
+        Place { node, url: format!("http://{http}"), consul: format!("http://{consul}") }
     }
 
     pub(crate) fn data_dir(&self) -> &Path {
@@ -134,6 +155,7 @@ impl Node {
         // The pipe stays open as long as this process lives, however it ends: no node outlives the harness.
         let started = command.stdin(Stdio::piped()).stdout(copy).stderr(log).spawn();
         self.process = Some(started.with_context(|| format!("cannot start {command:?}"))?);
+        self.is_end_noticed = false;
         Ok(())
     }
 
@@ -151,6 +173,7 @@ impl Node {
         };
         command.arg("node").arg(format!("--name={}", self.member()));
         command.arg(format!("--http={}", addresses.http)).arg(format!("--peer={}", addresses.peer));
+        command.arg(format!("--consul={}", addresses.consul));
         command.arg(format!("--gossip={}", addresses.gossip)).arg(format!("--data-dir={}", data_dir.display()));
         command.arg(format!("--secret-file={}", secret_file.display()));
         command.arg(format!("--gossip-key-file={}", self.options.gossip_key_file.display()));
@@ -174,18 +197,23 @@ impl Node {
         command
     }
 
-    /// Ends it in its tracks: `kill -9`.
+    /// Ends it in its tracks: `kill -9`. That it had ended by itself before is not forgotten: see [`Self::take_own_end`].
     pub(crate) fn kill(&mut self) -> Result<()> {
+        self.notice_own_end();
         let Some(mut child) = self.process.take() else { bail!("{} does not run", self.name()) };
         self.is_paused = false;
         child.kill().with_context(|| format!("cannot kill {}", self.name()))?;
-        child.wait().with_context(|| format!("cannot wait for {}", self.name()))?;
+        let status = child.wait().with_context(|| format!("cannot wait for {}", self.name()))?;
+        // Between the look and the signal there is a moment.
+        if status.signal() != Some(Signal::KILL.as_raw()) {
+            self.notice(status);
+        }
         Ok(())
     }
 
     /// Stops its process (SIGSTOP). When this returns no thread of it runs.
     pub(crate) fn pause(&mut self) -> Result<()> {
-        let pid = self.signal(Signal::STOP)?;
+        let pid = self.signal(Signal::STOP)?.with_context(|| format!("{} has ended", self.name()))?;
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::process::waitid(WaitId::Pid(pid), options).with_context(|| format!("{} did not stop", self.name()))?;
         self.is_paused = true;
@@ -200,7 +228,11 @@ impl Node {
 
     /// Asks it to stop (SIGTERM); [`Self::look_ended`] says when it has.
     pub(crate) fn terminate(&mut self) -> Result<()> {
-        self.signal(Signal::TERM).map(drop)
+        self.notice_own_end();
+        self.signal(Signal::TERM)?;
+        // What ends from here on was asked to.
+        self.is_end_noticed = true;
+        Ok(())
     }
 
     /// How the process ended; `None` while it runs, or when it was not started. Ended or not, it counts as started until
@@ -210,20 +242,45 @@ impl Node {
         Some(Ended { how: status.to_string(), log: self.options.log.clone() })
     }
 
+    /// How its process ended, if it did so by itself, without a reason, and nobody was told yet.
+    pub(crate) fn take_own_end(&mut self) -> Option<Ended> {
+        self.notice_own_end();
+        self.untold_end.take()
+    }
+
+    fn notice_own_end(&mut self) {
+        if let Some(Ok(Some(status))) = self.process.as_mut().map(Child::try_wait) {
+            self.notice(status);
+        }
+    }
+
+    /// The process ended with this status, and the harness did not do that.
+    fn notice(&mut self, status: ExitStatus) {
+        if !self.may_end && !self.is_end_noticed {
+            self.is_end_noticed = true;
+            self.untold_end = Some(Ended { how: status.to_string(), log: self.options.log.clone() });
+        }
+    }
+
     /// Takes note that the process ended, so that it can be started again.
     pub(crate) fn forget(&mut self) {
+        self.notice_own_end();
         if self.look_ended().is_some() {
             self.process = None;
             self.is_paused = false;
         }
     }
 
-    fn signal(&self, signal: Signal) -> Result<Pid> {
-        // The child is not waited for while it is here, so its pid cannot have gone to another program.
-        let child = self.process.as_ref().with_context(|| format!("{} does not run", self.name()))?;
+    /// Sends a signal; `None` when the process has ended.
+    fn signal(&mut self, signal: Signal) -> Result<Option<Pid>> {
+        let Some(child) = &mut self.process else { bail!("{} does not run", self.options.name) };
+        // The pid of one that ended and was looked at may be another program's by now; one that ends from here on keeps its pid.
+        if child.try_wait().context("cannot look at a process")?.is_some() {
+            return Ok(None);
+        }
         let pid = Pid::from_child(child);
-        rustix::process::kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.name()))?;
-        Ok(pid)
+        rustix::process::kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.options.name))?;
+        Ok(Some(pid))
     }
 
     fn open_log(&self) -> Result<File> {
@@ -242,5 +299,91 @@ impl Drop for Node {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+impl Node {
+    /// A node of a test, whose process is a shell that runs this, and whose program cannot be started again.
+    pub(super) fn of_shell(name: &str, http: SocketAddr, script: &str) -> Self {
+        let mut node = Self::new(NodeOptions {
+            name: name.to_owned(),
+            addresses: Addresses { http, peer: http, gossip: http, consul: http },
+            join: Vec::new(),
+            bootstrap_expect: None,
+            data_dir: PathBuf::from("no such folder"),
+            log: PathBuf::from("/dev/null"),
+            secret_file: PathBuf::new(),
+            gossip_key_file: PathBuf::new(),
+            binary: PathBuf::from("no such program"),
+            namespace: None,
+            clock: None,
+            planted: None,
+        });
+        node.process = Some(Command::new("sh").arg("-c").arg(script).spawn().expect("there is a shell"));
+        node
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running(script: &str) -> Node {
+        Node::of_shell("n1", SocketAddr::from(([127, 0, 0, 1], 1)), script)
+    }
+
+    /// The same, when it has ended and nobody has looked.
+    fn ended(script: &str) -> Node {
+        let node = running(script);
+        wait_ended(&node);
+        node
+    }
+
+    fn wait_ended(node: &Node) {
+        let pid = Pid::from_child(node.process.as_ref().unwrap());
+        rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
+    }
+
+    fn own_end(node: &mut Node) -> Option<String> {
+        node.take_own_end().map(|ended| ended.how)
+    }
+
+    #[test]
+    fn a_node_that_ended_by_itself_before_it_is_killed_is_told_of_once() {
+        let mut node = ended("exit 3");
+        node.kill().unwrap();
+        assert_eq!(own_end(&mut node).as_deref(), Some("exit status: 3"));
+        assert_eq!(own_end(&mut node), None);
+
+        let mut node = ended("exit 3");
+        assert!(own_end(&mut node).is_some());
+        node.kill().unwrap();
+        assert_eq!(own_end(&mut node), None, "it was told of already");
+    }
+
+    #[test]
+    fn a_node_that_ended_by_itself_before_it_is_restarted_is_told_of() {
+        let mut node = ended("exit 3");
+        node.terminate().unwrap();
+        node.forget();
+        assert_eq!(own_end(&mut node).as_deref(), Some("exit status: 3"));
+    }
+
+    #[test]
+    fn what_the_harness_ends_or_gave_a_reason_to_end_did_not_end_by_itself() {
+        let mut killed = running("exec sleep 600");
+        killed.kill().unwrap();
+        assert_eq!(own_end(&mut killed), None);
+
+        let mut stopped = running("exec sleep 600");
+        stopped.terminate().unwrap();
+        wait_ended(&stopped);
+        assert_eq!(own_end(&mut stopped), None);
+
+        let mut full = ended("exit 3");
+        full.may_end(true);
+        full.forget();
+        assert_eq!(own_end(&mut full), None);
     }
 }

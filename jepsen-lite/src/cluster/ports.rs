@@ -20,10 +20,11 @@ pub(super) fn loopback_addresses(nodes: usize) -> Result<Vec<Addresses>> {
     let mut free = candidates.filter(|&port| is_free(port)).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let mut all = Vec::new();
     for _ in 0..nodes {
-        let (Some(http), Some(peer), Some(gossip)) = (free.next(), free.next(), free.next()) else {
+        let (Some(http), Some(peer), Some(gossip), Some(consul)) = (free.next(), free.next(), free.next(), free.next())
+        else {
             bail!("no free ports in {RANGE:?}");
         };
-        all.push(Addresses { http, peer, gossip });
+        all.push(Addresses { http, peer, gossip, consul });
     }
     Ok(all)
 }

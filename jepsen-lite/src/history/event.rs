@@ -36,6 +36,8 @@ pub(crate) enum FaultPhase {
     Begun,
     /// It is gone from now on.
     Ended,
+    /// It is gone from now on, and hit nothing while it was there: it counts as skipped.
+    Missed,
     /// It could not be made, and `note` says why.
     Skipped,
 }
@@ -93,6 +95,10 @@ pub(crate) enum Event {
         phase: FaultPhase,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         note: String,
+        /// At the end of one in which packets between nodes were lost: longest time in which no gossip of a node, or none for
+        /// one, arrived, milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unheard_ms: Option<u64>,
     },
     /// A frame of a watch.
     Seen {
@@ -105,6 +111,8 @@ pub(crate) enum Event {
     Healed { at: u64 },
     /// All nodes serve again, so long after the heal.
     Recovered { at: u64 },
+    /// Nodes were not run so often since then, as they say, that nothing can be said of when something expires.
+    Starved { at: u64 },
     /// Changes in the log of a node, oldest first. `complete`: nothing of this run is missing before or between them.
     Log { at: u64, node: String, complete: bool, entries: Vec<LogEntry> },
     /// Something that must not happen to a node, seen by the harness itself: an exit, a panic in its log.

@@ -106,6 +106,25 @@ pub(crate) enum Call {
     Beat { thing: Thing },
     /// Asks for the state of an instance.
     Look { thing: Thing },
+    /// Opens a session that may hold locks.
+    Open,
+    /// Says that the holder of a session is there.
+    Renew { session: String },
+    /// Locks a key for a session.
+    Acquire { key: String, session: String },
+    /// Writes what the lock on `key` protects, if the session holds the key, which it got as its `fence`-th holder.
+    Guarded { key: String, session: String, fence: u64 },
+    /// Unlocks a key.
+    Release { key: String, session: String },
+    /// Asks whom of a service to send requests to.
+    Select {
+        service: String,
+        /// How many at most.
+        n: usize,
+        consistency: Consistency,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_revision: Option<u64>,
+    },
     /// Reads all instances of a service.
     List {
         service: String,
@@ -120,17 +139,17 @@ impl Call {
     pub(crate) fn write(&self) -> Option<(&Thing, Expect)> {
         match self {
             Self::Put { thing, expect } | Self::Remove { thing, expect } => Some((thing, *expect)),
-            Self::Get { .. } | Self::List { .. } | Self::Beat { .. } | Self::Look { .. } => None,
+            _ => None,
         }
     }
 
     /// How fresh a read must be; `None` for writes.
     pub(crate) fn read(&self) -> Option<(Consistency, Option<u64>)> {
         match self {
-            Self::Get { consistency, min_revision, .. } | Self::List { consistency, min_revision, .. } => {
-                Some((*consistency, *min_revision))
-            }
-            Self::Put { .. } | Self::Remove { .. } | Self::Beat { .. } | Self::Look { .. } => None,
+            Self::Get { consistency, min_revision, .. }
+            | Self::List { consistency, min_revision, .. }
+            | Self::Select { consistency, min_revision, .. } => Some((*consistency, *min_revision)),
+            _ => None,
         }
     }
 
@@ -141,6 +160,16 @@ impl Call {
             Self::Remove { .. } => "remove",
             Self::Beat { .. } => "beat",
             Self::Look { .. } => "look",
+            Self::Open => "open",
+            Self::Renew { .. } => "renew",
+            Self::Acquire { .. } => "acquire",
+            Self::Guarded { .. } => "guarded",
+            Self::Release { .. } => "release",
+            Self::Select { consistency, .. } => match consistency {
+                Consistency::Stale => "select-stale",
+                Consistency::Leader => "select-leader",
+                Consistency::Linearizable => "select",
+            },
             Self::Get { consistency, .. } => match consistency {
                 Consistency::Stale => "get-stale",
                 Consistency::Leader => "get-leader",
@@ -214,6 +243,16 @@ pub(crate) enum Answer {
         staleness_ms: Option<u64>,
         items: Vec<(String, Held)>,
     },
+    /// Whom to send requests to, best first.
+    Picked {
+        /// The log index that the answer shows.
+        revision: u64,
+        /// How old the node says that this may be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        staleness_ms: Option<u64>,
+        /// Instances, each with the operation that wrote it.
+        picks: Vec<(String, OpId)>,
+    },
     /// A heartbeat.
     Beaten {
         /// Longest silence from now on.
@@ -225,6 +264,27 @@ pub(crate) enum Answer {
         /// Its first word, as the API has it.
         cause: String,
     },
+    /// A session is open.
+    Opened { session: String },
+    /// It goes on.
+    Renewed,
+    /// A key is locked.
+    Acquired {
+        /// Which holder of the key this is, counted from 1.
+        fence: u64,
+        /// The log index of the key.
+        modified: u64,
+    },
+    /// What a lock protects was written.
+    Guarded {
+        /// The log index of the write.
+        modified: u64,
+    },
+    /// A key is unlocked.
+    Released {
+        /// The log index of the key.
+        modified: u64,
+    },
 }
 
 impl Answer {
@@ -234,16 +294,20 @@ impl Answer {
             Self::Written { revision, .. }
             | Self::Removed { revision, .. }
             | Self::Found { revision, .. }
-            | Self::Listed { revision, .. } => Some(*revision),
-            Self::Beaten { .. } | Self::Looked { .. } => None,
+            | Self::Listed { revision, .. }
+            | Self::Picked { revision, .. } => Some(*revision),
+            // Keys under locks are judged by a checker of their own.
+            _ => None,
         }
     }
 
     /// How old a read may be, as the node says.
     pub(crate) fn staleness_ms(&self) -> Option<u64> {
         match self {
-            Self::Found { staleness_ms, .. } | Self::Listed { staleness_ms, .. } => *staleness_ms,
-            Self::Written { .. } | Self::Removed { .. } | Self::Beaten { .. } | Self::Looked { .. } => None,
+            Self::Found { staleness_ms, .. }
+            | Self::Listed { staleness_ms, .. }
+            | Self::Picked { staleness_ms, .. } => *staleness_ms,
+            _ => None,
         }
     }
 }

@@ -39,7 +39,10 @@ pub(crate) struct Fault {
     pub(crate) begun: u64,
     /// `None`: it lasted until the heal.
     pub(crate) ended: Option<u64>,
+    /// It could not be made, or hit nothing.
     pub(crate) skipped: bool,
+    /// Where packets between nodes were lost: longest time in which no gossip of a node, or none for one, arrived, milliseconds.
+    pub(crate) unheard_ms: Option<u64>,
 }
 
 /// Everything one watch saw, with times.
@@ -69,6 +72,8 @@ pub(crate) struct History {
     pub(crate) troubles: Vec<(u64, String, String)>,
     pub(crate) healed: Option<u64>,
     pub(crate) recovered: Option<u64>,
+    /// After the heal nodes were not run so often that nothing can be said of when something expires.
+    pub(crate) starved: bool,
     /// The run ended in order.
     pub(crate) ended: bool,
     /// The time of the last event.
@@ -115,9 +120,21 @@ impl History {
                 operation.returned = if matches!(outcome, Outcome::Info { .. }) { u64::MAX } else { at };
                 operation.outcome = outcome;
             }
-            Event::Fault { at, id, fault, phase, note } => {
+            Event::Fault { at, id, fault, phase, note, unheard_ms } => {
                 self.until = self.until.max(at);
-                self.add_fault(at, id, fault, phase, note)?;
+                match phase {
+                    FaultPhase::Begun | FaultPhase::Skipped => {
+                        let skipped = phase == FaultPhase::Skipped;
+                        self.begin_fault(id, Fault { name: fault, note, begun: at, ended: None, skipped, unheard_ms })?;
+                    }
+                    FaultPhase::Ended => {
+                        self.end_fault(at, id, unheard_ms)?;
+                    }
+                    FaultPhase::Missed => {
+                        let fault = self.end_fault(at, id, unheard_ms)?;
+                        (fault.skipped, fault.note) = (true, format!("it hit nothing: {note}"));
+                    }
+                }
             }
             Event::Seen { at, watch, seen } => {
                 self.until = self.until.max(at);
@@ -130,6 +147,7 @@ impl History {
             Event::Trouble { at, node, what } => self.troubles.push((at, node, what)),
             Event::Healed { at } => self.healed = Some(at),
             Event::Recovered { at } => self.recovered = Some(at),
+            Event::Starved { .. } => self.starved = true,
             Event::End { at } => {
                 self.until = self.until.max(at);
                 self.ended = true;
@@ -139,19 +157,18 @@ impl History {
     }
 
     /// Faults are numbered in the order in which they begin.
-    fn add_fault(&mut self, at: u64, id: u64, name: String, phase: FaultPhase, note: String) -> Result<()> {
-        if phase == FaultPhase::Ended {
-            match self.faults.get_mut(usize::try_from(id)?) {
-                Some(fault) => fault.ended = Some(at),
-                None => bail!("fault {id} ends and never began"),
-            }
-            return Ok(());
-        }
+    fn begin_fault(&mut self, id: u64, fault: Fault) -> Result<()> {
         if u64::try_from(self.faults.len())? != id {
             bail!("fault {id} is out of order");
         }
-        self.faults.push(Fault { name, note, begun: at, ended: None, skipped: phase == FaultPhase::Skipped });
+        self.faults.push(fault);
         Ok(())
+    }
+
+    fn end_fault(&mut self, at: u64, id: u64, unheard_ms: Option<u64>) -> Result<&mut Fault> {
+        let Some(fault) = self.faults.get_mut(usize::try_from(id)?) else { bail!("fault {id} ends and never began") };
+        (fault.ended, fault.unheard_ms) = (Some(at), unheard_ms);
+        Ok(fault)
     }
 }
 
@@ -188,6 +205,21 @@ mod tests {
         ] {
             assert!(History::of(events.clone()).is_err(), "{events:?}");
         }
+    }
+
+    #[test]
+    fn a_fault_that_hit_nothing_counts_as_skipped() {
+        let fault = |at, phase, note: &str| {
+            let (fault, note) = ("duplication".to_owned(), note.to_owned());
+            Event::Fault { at, id: 0, fault, phase, note, unheard_ms: None }
+        };
+        let begun = fault(10, FaultPhase::Begun, "20 links: doubled 30–30 %");
+        let history = |end| History::of(vec![begun.clone(), end]).unwrap().faults.remove(0);
+        let missed = history(fault(20, FaultPhase::Missed, "of 0 packets 0 doubled"));
+        assert_eq!((missed.skipped, missed.ended), (true, Some(20)));
+        assert_eq!(missed.note, "it hit nothing: of 0 packets 0 doubled");
+        assert!(!history(fault(20, FaultPhase::Ended, "")).skipped);
+        assert!(History::of(vec![fault(20, FaultPhase::Missed, "")]).is_err());
     }
 
     #[test]

@@ -9,17 +9,17 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Kind, Who};
-use crate::cluster::{Cluster, Cuts};
+use super::{Kind, PATIENCE, Weather, Who, weather};
+use crate::cluster::{Cluster, Cuts, Unchanged};
 use crate::dice::Dice;
 
-/// Longest wait for a node that was asked to stop, or started again, before the nemesis goes on.
-const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 /// Most bytes of room that a torn write leaves without data.
 const TORN_BYTES_MAX: u64 = 5_000;
 /// Most seconds by which a clock is set off: more than every lease and timer has.
 const CLOCK_OFF_MAX_S: u64 = 600;
+/// Fewest and most writes a second that a slow disk takes. Each sync of a log is some four of them.
+const SLOW_WRITES: (u64, u64) = (20, 60);
 /// Most bytes of a record's beginning that a torn write leaves: less than any record has.
 const BEGINNING_BYTES_MAX: u64 = 12;
 
@@ -33,6 +33,17 @@ pub(super) struct Begun {
     pub(super) stays: bool,
 }
 
+/// How a fault ended.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// What it did, where that can be counted.
+    pub(super) note: String,
+    /// It was there, and nothing came in its way.
+    pub(super) has_missed: bool,
+    /// Where it lost packets: longest time in which nothing of a node, or nothing for one, arrived, milliseconds.
+    pub(super) unheard_ms: Option<u64>,
+}
+
 /// Makes a fault.
 ///
 /// # Errors
@@ -40,7 +51,14 @@ pub(super) struct Begun {
 pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>) -> Result<Begun> {
     let mut guard = cluster.lock().await;
     let cluster = &mut *guard;
+    if kind.changes_members() {
+        // The last change may have been left half done.
+        cluster.restore_members(PATIENCE).await?;
+    }
     let targets = targets(kind, dice, cluster).await?;
+    if targets.is_empty() && !matches!(kind, Kind::Partition(_) | Kind::Weather(_)) {
+        bail!("there is no such node now");
+    }
     let names: Vec<&str> = targets.iter().map(|&index| cluster.nodes[index].name()).collect();
     let mut begun = Begun { kind, note: names.join(" "), targets, stays: true };
     match kind {
@@ -50,6 +68,14 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
         Kind::FullDisk(_) => {
             begun.targets.iter().for_each(|&index| cluster.nodes[index].may_end(true));
             cluster.fill_disks(&begun.targets)?;
+        }
+        Kind::SlowDisk(_) => {
+            let writes = dice.between(SLOW_WRITES.0, SLOW_WRITES.1);
+            begun.note = format!(
+                "{} to {writes} writes a second; {}",
+                begun.note,
+                tokio::task::block_in_place(|| slow(cluster, &begun.targets, writes))?
+            );
         }
         Kind::Clock(_) => {
             let seconds = i64::try_from(dice.between(1, CLOCK_OFF_MAX_S))? * if dice.chance(50) { 1 } else { -1 };
@@ -71,6 +97,7 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
             begun.note = format!("led by {}; {}", cluster.nodes[leader].name(), describe(&cuts));
             cluster.cut(&cuts).await?;
         }
+        Kind::Weather(kind) => begun.note = set_weather(cluster, kind, dice).await?,
         Kind::TransferLeader => {
             begun.stays = false;
             cluster.transfer_leader(*begun.targets.first().context("nobody to hand over to")?).await?;
@@ -78,9 +105,24 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
         Kind::Replace => {
             begun.stays = false;
             let victim = *begun.targets.first().context("no node")?;
-            cluster.remove_member(victim).await?;
-            cluster.succeed(victim, PATIENCE).await?;
+            cluster.replace(victim, PATIENCE).await?;
             begun.note = format!("{} by {}", begun.note, cluster.nodes[victim].member());
+        }
+        Kind::GrowShrink => {
+            let leaver = *begun.targets.first().context("no node")?;
+            match cluster.swap_in_spare(leaver, PATIENCE).await {
+                Ok(note) => begun.note = note,
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    bail!("{error:#}; {}", restore_members(cluster).await?);
+                }
+            }
+        }
+        Kind::Snapshot => {
+            begun.stays = false;
+            let victim = *begun.targets.first().context("no node")?;
+            let how = cluster.return_by_snapshot(victim, PATIENCE).await?;
+            begun.note = format!("{}: {how}", begun.note);
         }
         Kind::FlipBit => {
             begun.stays = false;
@@ -97,33 +139,84 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
 }
 
 impl Begun {
-    /// Undoes it.
-    pub(super) async fn end(self, cluster: &Mutex<Cluster>) -> Result<()> {
+    /// Undoes it, and says what it did where that can be counted.
+    pub(super) async fn end(self, cluster: &Mutex<Cluster>) -> Result<Ending> {
         let mut guard = cluster.lock().await;
         let cluster = &mut *guard;
+        let mut ending = Ending::default();
         match self.kind {
             Kind::Kill(_) | Kind::PowerCut(_) | Kind::TornTail => {
-                self.targets.iter().try_for_each(|&index| cluster.nodes[index].start())
+                self.targets.iter().try_for_each(|&index| cluster.nodes[index].start())?;
             }
-            Kind::Pause(_) => self.targets.iter().try_for_each(|&index| cluster.nodes[index].resume()),
-            Kind::Partition(_) => cluster.mend().await,
+            Kind::Pause(_) => self.targets.iter().try_for_each(|&index| cluster.nodes[index].resume())?,
+            Kind::Partition(_) => cluster.mend().await?,
+            Kind::Weather(weather) => {
+                let counts = cluster.clear_weather()?;
+                ending.note = weather::describe_counts(&counts);
+                ending.has_missed = !weather.has_struck(&counts);
+                ending.unheard_ms = weather.loses_packets().then_some(counts.unheard_us / 1_000);
+            }
+            Kind::SlowDisk(_) => cluster.hasten_disks()?,
+            Kind::GrowShrink => ending.note = restore_members(cluster).await?,
             Kind::FullDisk(_) => {
                 cluster.empty_disks()?;
-                self.targets.iter().try_for_each(|&index| start_if_ended(cluster, index))
+                self.targets.iter().try_for_each(|&index| start_if_ended(cluster, index))?;
             }
-            Kind::Clock(_) => cluster.set_clocks(&self.targets, 0),
-            Kind::Restart | Kind::RollingRestart | Kind::TransferLeader | Kind::Replace | Kind::FlipBit => Ok(()),
+            Kind::Clock(_) => cluster.set_clocks(&self.targets, 0)?,
+            Kind::Restart
+            | Kind::RollingRestart
+            | Kind::TransferLeader
+            | Kind::Replace
+            | Kind::Snapshot
+            | Kind::FlipBit => {}
         }
+        Ok(ending)
     }
+}
+
+/// Undoes a change of members as far as the cluster does it now, and says how far that was: the next change, or the heal, goes on.
+async fn restore_members(cluster: &mut Cluster) -> Result<String> {
+    match cluster.restore_members(PATIENCE).await {
+        Err(Unchanged::Cluster(error)) => Ok(format!("not undone yet: {error:#}")),
+        done => Ok(done?),
+    }
+}
+
+/// Sets the weather between nodes, and says what it is and how long a round trip from the leader to another node takes in it.
+async fn set_weather(cluster: &Cluster, kind: Weather, dice: &mut Dice) -> Result<String> {
+    let leader = cluster.leader().await.context("there is no leader now")?;
+    let links = kind.links(cluster.len(), leader, dice);
+    let other = (leader + 1) % cluster.len();
+    let before = cluster.round_trip((leader, other)).await;
+    cluster.set_weather(&links)?;
+    let now = cluster.round_trip((leader, other)).await;
+    // Packets of the harness itself are none of the nodes'.
+    cluster.count_packets_anew();
+    let [leader, other] = [leader, other].map(|index| cluster.nodes[index].name());
+    Ok(format!("led by {leader}; {}; round trip to {other} {before}, now {now}", weather::describe(&links)))
+}
+
+/// Slows disks down, and says what that does to a synced write. Takes as long as a few of them.
+fn slow(cluster: &Cluster, targets: &[usize], writes: u64) -> Result<String> {
+    let first = *targets.first().context("no node")?;
+    let before = cluster.synced_write(first)?;
+    cluster.slow_disks(targets, writes)?;
+    let now = cluster.synced_write(first)?;
+    if now < before * 2 {
+        cluster.hasten_disks()?;
+        bail!("the limit has no effect: a synced write took {before:?} and takes {now:?}");
+    }
+    Ok(format!("a synced write took {} ms and takes {} ms", before.as_millis(), now.as_millis()))
 }
 
 /// A node whose disk was full may have ended, saying why: then somebody starts it again.
 fn start_if_ended(cluster: &mut Cluster, index: usize) -> Result<()> {
-    cluster.nodes[index].may_end(false);
-    if cluster.nodes[index].look_ended().is_some() {
-        cluster.nodes[index].forget();
-        cluster.nodes[index].start()?;
+    let node = &mut cluster.nodes[index];
+    if node.look_ended().is_some() {
+        node.forget();
+        node.start()?;
     }
+    node.may_end(false);
     Ok(())
 }
 
@@ -138,23 +231,29 @@ fn describe(cuts: &Cuts) -> String {
 
 async fn targets(kind: Kind, dice: &mut Dice, cluster: &Cluster) -> Result<Vec<usize>> {
     let nodes = cluster.len();
-    let order = dice.shuffled(nodes);
+    let mut order = dice.shuffled(nodes);
+    // Whoever is away since a fault that could not be undone yet.
+    order.retain(|&index| cluster.nodes[index].is_started());
+    let first = |count: usize| -> Vec<usize> { order.iter().copied().take(count).collect() };
     let minority = nodes.saturating_sub(1) / 2;
     let leader = async || cluster.leader().await.context("there is no leader now");
     Ok(match kind {
-        Kind::Kill(who) | Kind::PowerCut(who) | Kind::Pause(who) | Kind::FullDisk(who) | Kind::Clock(who) => {
-            match who {
-                Who::One => order[..1].to_vec(),
-                Who::Leader => vec![leader().await?],
-                Who::Minority => order[..minority.max(1)].to_vec(),
-                Who::Majority => order[..nodes - minority].to_vec(),
-                Who::All => order,
-            }
-        }
-        Kind::Restart | Kind::TornTail | Kind::Replace | Kind::FlipBit => order[..1].to_vec(),
+        Kind::Kill(who)
+        | Kind::PowerCut(who)
+        | Kind::Pause(who)
+        | Kind::FullDisk(who)
+        | Kind::SlowDisk(who)
+        | Kind::Clock(who) => match who {
+            Who::One => first(1),
+            Who::Leader => vec![leader().await?],
+            Who::Minority => first(minority.max(1)),
+            Who::Majority => first(nodes - minority),
+            Who::All => order,
+        },
+        Kind::Restart | Kind::TornTail | Kind::Replace | Kind::GrowShrink | Kind::FlipBit => first(1),
         Kind::RollingRestart => order,
-        Kind::Partition(_) => Vec::new(),
-        Kind::TransferLeader => {
+        Kind::Partition(_) | Kind::Weather(_) => Vec::new(),
+        Kind::TransferLeader | Kind::Snapshot => {
             let leader = leader().await?;
             order.into_iter().filter(|&index| index != leader).take(1).collect()
         }
@@ -210,16 +309,17 @@ async fn flip_and_restart(cluster: &mut Cluster, victim: usize, dice: &mut Dice)
     }
     std::fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))?;
     let note = format!("{} at byte {place} of {}", cluster.nodes[victim].name(), path.display());
+    cluster.nodes[victim].may_end(true);
     cluster.nodes[victim].start()?;
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         if cluster.nodes[victim].look_ended().is_some() {
             cluster.nodes[victim].forget();
-            cluster.remove_member(victim).await?;
-            cluster.succeed(victim, PATIENCE).await?;
+            cluster.replace(victim, PATIENCE).await?;
             return Ok(format!("{note}: it refused to start, and was replaced by {}", cluster.nodes[victim].member()));
         }
         if cluster.is_ready(victim).await {
+            cluster.nodes[victim].may_end(false);
             return Ok(format!("{note}: it serves"));
         }
         sleep(POLL).await;

@@ -3,7 +3,8 @@
 //! One node and one bare server, each on core 0 while the client is on core 1, in turns (A B B A): plain discovery of a service
 //! of three instances, `select`, and discovery once more while 1,000 registrations a second are written to the node. The bare
 //! server does nothing but what any HTTP server must: it parses the request, reads its body and sends bytes that it has in
-//! memory. So the ratio is what our answer costs beyond HTTP.
+//! memory. So the ratio is what our answer costs beyond HTTP. Reads through Consul's API are measured beside the same reads through
+//! the native one, on the same node.
 //!
 //! Limits: needs two cores and `taskset`. Closed loop over loopback, one client process; where the client is the slower side,
 //! the ratio of CPU per request says more than that of the rates, so both stand in the table.
@@ -45,6 +46,8 @@ const CLIENT_CORE: &str = "1";
 
 const DISCOVER: &str = "/v1/services/bench/instances?health=healthy";
 const SELECT: &str = "/v1/services/bench/select";
+const CONSUL: &str = "/v1/health/service/bench?passing";
+const KEY: &str = "/v1/kv/bench";
 
 /// What to measure.
 #[derive(Debug, Clone)]
@@ -79,16 +82,36 @@ pub(crate) enum Question {
     DiscoverAmongWrites,
     /// One instance of the service while others write.
     SelectAmongWrites,
+    /// Discovery through Consul's API, beside plain discovery.
+    Consul,
+    /// A key through Consul's API, beside the same key.
+    ConsulKey,
 }
 
 impl Question {
-    const ALL: [Self; 4] = [Self::Discover, Self::Select, Self::DiscoverAmongWrites, Self::SelectAmongWrites];
+    const ALL: [Self; 6] = [
+        Self::Discover,
+        Self::Select,
+        Self::DiscoverAmongWrites,
+        Self::SelectAmongWrites,
+        Self::Consul,
+        Self::ConsulKey,
+    ];
 
-    fn request(self) -> (&'static str, &'static str, &'static [u8]) {
+    /// What is asked of ours, or of the peer.
+    fn request(self, is_ours: bool) -> (&'static str, &'static str, &'static [u8]) {
         match self {
-            Self::Discover | Self::DiscoverAmongWrites => ("GET", DISCOVER, b""),
+            Self::Consul if is_ours => ("GET", CONSUL, b""),
+            // A key has the same path in both.
+            Self::ConsulKey => ("GET", KEY, b""),
+            Self::Discover | Self::DiscoverAmongWrites | Self::Consul => ("GET", DISCOVER, b""),
             Self::Select | Self::SelectAmongWrites => ("POST", SELECT, br#"{"client":{"zone":"a"}}"#),
         }
+    }
+
+    /// Whether it is asked through Consul's API, and the peer is the native one.
+    fn is_consul(self) -> bool {
+        matches!(self, Self::Consul | Self::ConsulKey)
     }
 
     fn is_among_writes(self) -> bool {
@@ -115,9 +138,10 @@ pub(crate) struct Figures {
 pub(crate) async fn run(plan: &Plan, figures: &mut Vec<Figures>, remarks: &mut Vec<String>) -> Result<()> {
     stay_on(CLIENT_CORE)?;
     let folder = tempfile::Builder::new().prefix("rollcall-bench-").tempdir_in(&plan.folder)?;
-    let ports = free_ports(4)?;
-    let (node, bare) = (local(ports[0]), local(ports[3]));
-    let spec = rollcall::specs(&plan.rollcall, folder.path(), 1, &ports[..3])?.remove(0);
+    let ports = free_ports(5)?;
+    let (node, bare, consul) = (local(ports[0]), local(ports[3]), local(ports[4]));
+    let mut spec = rollcall::specs(&plan.rollcall, folder.path(), 1, &ports[..3])?.remove(0);
+    spec.arguments.extend(["--consul".to_owned(), consul.to_string()]);
     let process = Process::spawn(&pinned(spec))?;
     wait_ready(node).await?;
     register(node).await?;
@@ -131,7 +155,11 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Vec<Figures>, remarks: &mut V
                 order.reverse();
             }
             for is_ours in order {
-                let (address, pid) = if is_ours { (node, process.pid()) } else { (bare, bare_process.pid()) };
+                let (address, pid) = match (is_ours, question.is_consul()) {
+                    (true, true) => (consul, process.pid()),
+                    (true, false) | (false, true) => (node, process.pid()),
+                    (false, false) => (bare, bare_process.pid()),
+                };
                 if let Some(remark) =
                     machine::wait_until_quiet(&[process.pid(), bare_process.pid()], plan.patience).await?
                 {
@@ -141,7 +169,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Vec<Figures>, remarks: &mut V
                 let one = measure(plan, question, is_ours, address, pid, writer).await?;
                 crate::progress(&format!(
                     "  {question:?} {} {:.0}/s p50 {:.3} ms p99 {:.3} ms {:.1} µs CPU, {:.0} writes/s",
-                    if is_ours { "ours" } else { "bare" },
+                    if is_ours { "ours" } else { "peer" },
                     one.per_second,
                     one.p50_ms,
                     one.p99_ms,
@@ -168,7 +196,7 @@ async fn measure(
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         let connection = HttpConnection::connect(address).await?;
-        clients.spawn(ask(connection, question, begin, end));
+        clients.spawn(ask(connection, question.request(is_ours), begin, end));
     }
     let mut writers = JoinSet::new();
     if let Some(address) = writer {
@@ -208,11 +236,10 @@ async fn measure(
 /// A client: latencies in microseconds of what was answered in the measured time, and the bytes of an answer.
 async fn ask(
     mut connection: HttpConnection,
-    question: Question,
+    (method, path, body): (&str, &str, &[u8]),
     begin: Instant,
     end: Instant,
 ) -> Result<(Vec<u32>, usize)> {
-    let (method, path, body) = question.request();
     let (mut seen, mut bytes) = (Vec::with_capacity(1 << 16), 0);
     loop {
         let sent = Instant::now();
@@ -256,12 +283,13 @@ async fn register(node: SocketAddr) -> Result<()> {
         let path = format!("/v1/services/bench/instances/bench-{number}");
         connection.exchange_ok("PUT", &path, &registration(number)).await?;
     }
+    connection.exchange_ok("PUT", KEY, b"a value of some length, as configuration has it").await?;
     Ok(())
 }
 
 /// The bytes of our answer, which must hold what was asked for.
 async fn answer(node: SocketAddr, question: Question) -> Result<Vec<u8>> {
-    let (method, path, body) = question.request();
+    let (method, path, body) = question.request(true);
     let bytes = HttpConnection::connect(node).await?.exchange_ok(method, path, body).await?.to_vec();
     let value: Value = serde_json::from_slice(&bytes)?;
     let (field, count) = if question == Question::Discover { ("items", 3) } else { ("picks", 1) };

@@ -100,6 +100,9 @@ impl Case {
 
 const INSTANCE: &str = "/v1/services/bad/instances/i-1";
 const LIST: &str = "/v1/services/bad/instances";
+/// A session that nobody opened.
+const SESSION: &str = "/v1/sessions/00000000-0000-0000-0000-000000000000";
+const ID: &str = "00000000-0000-0000-0000-000000000000";
 
 fn put(body: impl Into<Vec<u8>>) -> Case {
     Case::new("PUT", INSTANCE).body(body)
@@ -129,6 +132,14 @@ fn put_on(target: impl Into<String>) -> Case {
 
 fn get(target: impl Into<String>) -> Case {
     Case::new("GET", target)
+}
+
+fn open(body: &str) -> Case {
+    Case::new("POST", "/v1/sessions").body(body)
+}
+
+fn fire(body: &str) -> Case {
+    Case::new("POST", "/v1/events").body(body)
 }
 
 fn nested(depth: usize) -> String {
@@ -234,6 +245,27 @@ fn bad_fields() -> Vec<Case> {
         Case::new("PUT", "/v1/services/bad").body(r#"{"docs_url":"nowhere"}"#).field("docs_url"),
         Case::new("PUT", "/v1/services/bad").body(r#"{"price":1}"#).field("price"),
         Case::new("POST", LIST).body(r#"{"endpoints":[]}"#).field("endpoints"),
+        open(r#"{"name":7}"#).field("name"),
+        open(&format!(r#"{{"name":"{}"}}"#, "n".repeat(513))).field("name"),
+        open(r#"{"ttl_ms":9999}"#).field("ttl_ms"),
+        open(r#"{"ttl_ms":86400001}"#).field("ttl_ms"),
+        open(r#"{"ttl_ms":-1}"#).field("ttl_ms"),
+        open(r#"{"ttl_ms":"15s"}"#).field("ttl_ms"),
+        open(r#"{"lock_delay_ms":60001}"#).field("lock_delay_ms"),
+        open(r#"{"lock_delay_ms":1.5}"#).field("lock_delay_ms"),
+        open(r#"{"on_end":"keep"}"#).field("on_end"),
+        open(r#"{"node_check":"yes"}"#).field("node_check"),
+        open(r#"{"ttl":15000}"#).field("ttl"),
+        Case::new("PUT", SESSION).body(r#"{"ttl_ms":15000}"#).field("ttl_ms"),
+        fire("{}").field("name"),
+        fire(r#"{"name":""}"#).field("name"),
+        fire(r#"{"name":"a\u0007"}"#).field("name"),
+        fire(&format!(r#"{{"name":"{}"}}"#, "n".repeat(256))).field("name"),
+        fire(&format!(r#"{{"name":"a","payload":"{}"}}"#, "p".repeat(513))).field("payload"),
+        fire(r#"{"name":"a","payload":{}}"#).field("payload"),
+        fire(r#"{"name":"a","payload_base64":"?"}"#).field("payload_base64"),
+        fire(r#"{"name":"a","payload":"x","payload_base64":"eA=="}"#).field("payload_base64"),
+        fire(r#"{"name":"a","nodes":"n1"}"#).field("nodes"),
         Case::new("POST", "/v1/cluster/transfer-leader").body(r#"{"to":5}"#).field("to"),
         Case::new("POST", "/v1/cluster/transfer-leader").body(r#"{"towards":"n1"}"#).field("towards"),
     ]
@@ -251,6 +283,21 @@ fn bad_parameters() -> Vec<Case> {
         put_on("/v1/services/bad/instances/%FF%FE").parameter("path"),
         put_on("/v1/services/%zz/instances/i-1").parameter("service"),
         Case::new("PUT", format!("/v1/kv/{}", "k".repeat(513))).body("x").parameter("key"),
+        Case::new("PUT", "/v1/kv/bad?acquire=me").body("x").parameter("acquire"),
+        Case::new("PUT", "/v1/kv/bad?release=").body("x").parameter("release"),
+        Case::new("PUT", format!("/v1/kv/bad?acquire={ID}&release={ID}")).body("x").parameter("release"),
+        Case::new("PUT", format!("/v1/kv/bad?acquire={ID}")).header("If-Match", "\"1\"").parameter("If-Match"),
+        Case::new("PUT", format!("/v1/kv/bad?release={ID}")).header("If-None-Match", "*").parameter("If-None-Match"),
+        Case::new("PUT", "/v1/kv/bad?cas=1").body("x").parameter("cas"),
+        get(format!("/v1/kv?prefix={}", "k".repeat(513))).parameter("prefix"),
+        get("/v1/kv?limit=0").parameter("limit"),
+        get("/v1/kv?cursor=x").parameter("cursor"),
+        get("/v1/sessions?limit=10001").parameter("limit"),
+        get("/v1/sessions?cursor=1.x").parameter("cursor"),
+        get("/v1/sessions/me").parameter("id"),
+        Case::new("PUT", "/v1/sessions/me").parameter("id"),
+        Case::new("DELETE", "/v1/sessions/me").parameter("id"),
+        get("/v1/events?tag=x").parameter("tag"),
         get("/v1/capabilities/a%20b/instances").parameter("capability"),
         get(format!("{LIST}?colour=1")).parameter("colour"),
         get("/v1/services?limit=0").parameter("limit"),
@@ -267,6 +314,7 @@ fn bad_parameters() -> Vec<Case> {
         get(format!("{LIST}?zone=a%20b")).parameter("zone"),
         get(format!("{LIST}?since=1&wait=999h")).parameter("wait"),
         get(format!("{LIST}?since=1&wait=-5s")).parameter("wait"),
+        get(format!("{LIST}?since=1&limit=5")).parameter("limit"),
         get("/v1/services?tag=").parameter("tag"),
         get("/v1/watch?since=x").parameter("since"),
         get("/v1/watch?service=a.b").parameter("service"),
@@ -311,6 +359,10 @@ fn nowhere() -> Vec<Case> {
         get("/v1/services/no-such/instances/i-1").refused(404, "service_not_found"),
         get("/v1/services/no-such/config").refused(404, "service_not_found"),
         get("/v1/kv/no-such").refused(404, "key_not_found"),
+        get(SESSION).refused(404, "session_not_found"),
+        Case::new("PUT", SESSION).refused(404, "session_not_found"),
+        Case::new("PUT", format!("/v1/kv/bad?acquire={ID}")).body("x").refused(404, "session_not_found"),
+        Case::new("PUT", format!("/v1/kv/bad?release={ID}")).body("x").refused(404, "session_not_found"),
         Case::new("PATCH", "/v1/services/no-such/instances/i-1").body("{}").refused(404, "service_not_found"),
         Case::new("DELETE", "/v1/cluster/members/no-such").refused(404, "member_not_found"),
     ]

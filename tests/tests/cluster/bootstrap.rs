@@ -73,6 +73,7 @@ async fn a_second_process_on_the_same_data_is_refused() {
         peer: free_port(),
         gossip: free_port(),
         dns: free_port(),
+        consul: free_port(),
         ..first.options().clone()
     };
     let second = run_to_end(options).await;

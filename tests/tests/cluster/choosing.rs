@@ -33,7 +33,7 @@ async fn select(node: &Node, service: &str, body: &Value) -> Value {
 async fn define(cluster: &SharedCluster, service: &str, definition: &Value) {
     let defined = cluster.node(0).put(&format!("/v1/services/{service}")).json(definition).answer().await;
     assert!(matches!(defined.status, 200 | 201), "{}", defined.text());
-    cluster.wait_converged().await;
+    cluster.wait_caught_up().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +69,7 @@ async fn what_one_node_was_told_to_take_out_no_node_picks_once_it_has_heard() {
     for id in ["stays", "drained", "shut", "gone"] {
         cluster.node(0).register("taken", id, &instance("10.8.0.1", 80)).await.expect(201);
     }
-    cluster.wait_converged().await;
+    cluster.wait_caught_up().await;
     let instances = "/v1/services/taken/instances";
     let picks = async |node: &Node, id: &str, body: Value| {
         let answer = select(node, "taken", &body).await;

@@ -121,11 +121,17 @@ async fn an_operator_finds_and_drains_an_instance_and_the_loss_of_the_node_does_
     dashboard.shows("SERVICE /we 1 of 2").await;
     dashboard.press("\r\r");
     dashboard.shows("web: passing, 2 of 2 can take traffic").await;
-    dashboard.press("jd");
+    dashboard.press("je");
+    dashboard.shows("web: 2 of 2 may be picked").await;
+    dashboard.shows("web-2: in, first pick of 50% of the requests").await;
+    dashboard.press("g");
+    dashboard.shows("no service says that it requires another").await;
+    dashboard.press("hhd");
     dashboard.shows("drain web/web-2?").await;
     dashboard.press("y");
     dashboard.shows("done: drain web/web-2").await;
     dashboard.shows("draining").await;
+    cluster.wait_caught_up().await;
     assert_eq!(lifecycle(cluster.node(1), "web", "web-2").await["state"], "draining");
 
     cluster.node(0).kill9();
@@ -156,6 +162,10 @@ async fn one_screen_is_printed_for_scripts() {
     let printed = rollcall(["top", "--once", "--view", "services", "--server", &url, "--width", "80"]).await;
     assert_eq!((printed.code, printed.stdout.lines().count()), (Some(0), 30), "{printed:?}");
     assert!(printed.stdout.contains("web") && !printed.stdout.contains('\u{1b}'), "{printed:?}");
+    let past = rollcall(["top", "--once", "--view", "events", "--server", &url]).await;
+    assert!(past.stdout.contains("registered   web/web-1 by"), "{past:?}");
+    let why = rollcall(["top", "web", "--explain", "--once", "--server", &url]).await;
+    assert!(why.stdout.contains("web-1: in, first pick of 100% of the requests"), "{why:?}");
     let nobody = rollcall(["top", "--once", "--server", "127.0.0.1:1", "--timeout", "300ms"]).await;
     assert_eq!((nobody.code, nobody.stdout.as_str()), (Some(3), ""), "{nobody:?}");
 }

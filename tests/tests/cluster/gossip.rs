@@ -58,13 +58,19 @@ async fn wait_heartbeat(observer: &Node, name: &str) {
 }
 
 /// How often `observer` went over to a state since its stream was opened, until the stream says `last` of `name`.
+///
+/// A suspicion that was refuted is left out: it is no verdict, and a busy machine may not run a node for a second.
 async fn changes_until(events: &mut Watcher, name: &str, last: &str) -> Vec<(String, String)> {
-    let mut changes = Vec::new();
+    let mut changes: Vec<(String, String)> = Vec::new();
     loop {
         let seen = events.next().await.expect("the stream goes on");
         let Some(state) = seen.data["state"].as_str() else { continue };
         let member = seen.data["member"].as_str().expect("a change says whom it is about").to_owned();
-        changes.push((member.clone(), state.to_owned()));
+        let before = changes.iter().rposition(|(of, _)| *of == member);
+        match before.filter(|before| changes[*before].1 == "suspect" && state == "alive") {
+            Some(refuted) => drop(changes.remove(refuted)),
+            None => changes.push((member.clone(), state.to_owned())),
+        }
         if (member.as_str(), state) == (name, last) {
             return changes;
         }

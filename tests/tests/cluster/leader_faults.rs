@@ -230,7 +230,7 @@ async fn a_leader_that_is_cut_off_refuses_writes_and_serves_stale_reads_while_th
     // The minority: writes are refused for certain, with a time to come back; linearizable reads are refused.
     let minority = cluster.node(alone);
     let refused = wait_until("the minority to refuse writes", DEADLINE, async || {
-        let answer = minority.register("cut-off", "never", &registration(2)).await;
+        let answer = minority.try_register("cut-off", "never", &registration(2)).await;
         if answer.status == 503 { Ok(answer) } else { Err(format!("{}: {}", answer.status, answer.text())) }
     })
     .await;
@@ -238,7 +238,7 @@ async fn a_leader_that_is_cut_off_refuses_writes_and_serves_stale_reads_while_th
     let retry_after = refused.header("retry-after").and_then(|text| text.parse::<u64>().ok());
     assert!(retry_after.is_some(), "a refusal for now says when to come back: {:?}", refused.headers);
     // Asked again it never says yes; while it looks for its quorum it may have to say that it does not know.
-    let again = minority.register("cut-off", "refused", &registration(3)).await;
+    let again = minority.try_register("cut-off", "refused", &registration(3)).await;
     let codes = ["no_leader", "no_quorum", "timeout_outcome_unknown"];
     assert!(codes.contains(&again.code().as_str()), "{}", again.text());
     let read = minority.get("/v1/services/cut-off/instances/before?consistency=linearizable").answer().await;

@@ -85,7 +85,7 @@ async fn an_observer_holds_everything_answers_reads_forwards_writes_and_never_vo
     // One voter and the observer are no majority, however many replicas there are.
     cluster.node(others[1]).kill9();
     wait_until("writes to be refused", DEADLINE, async || {
-        let answer = cluster.node(observer).register("observed", "i-3", &registration(8080)).await;
+        let answer = cluster.node(observer).try_register("observed", "i-3", &registration(8080)).await;
         if answer.status == 503 { Ok(()) } else { Err(format!("{}: {}", answer.status, answer.text())) }
     })
     .await;

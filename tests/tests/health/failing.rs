@@ -20,7 +20,6 @@ async fn an_instance_that_is_killed_is_critical_on_every_node_and_passing_again_
     wait_state(&nodes, "web-1", "critical", &["confirmed"]).await;
     note(format_args!("killed → critical on every node: {} ms", killed.elapsed().as_millis()));
     let seen = health(nodes[1], "web-1").await;
-    assert_eq!((&seen["looking"], &seen["failing"]), (&seen["failing"], &seen["looking"]), "{seen}");
     assert!(seen["failing"].as_u64() >= Some(2), "one witness is none: {seen}");
 
     let revived = Instant::now();
@@ -116,7 +115,11 @@ async fn any_node_tells_what_all_who_look_see() {
     wait_state(&nodes, "web-1", "passing", &["observed"]).await;
     for node in &nodes {
         wait_until(&format!("both probers to tell {} what they see", node.name()), DEADLINE, async || {
-            let health = node.get("/v1/services/web/instances/web-1/health").answer().await.expect(200).json();
+            let answer = node.get("/v1/services/web/instances/web-1/health").answer().await;
+            if answer.status != 200 {
+                return Err(answer.text());
+            }
+            let health = answer.json();
             let observers = health["observers"].as_array().cloned().unwrap_or_default();
             let probers = observers.iter().filter(|it| it["duty"] == "prober");
             let telling = probers.filter(|it| it["sees"]["checks"][0]["last"]["outcome"] == "passed").count();

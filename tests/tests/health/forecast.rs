@@ -1,23 +1,35 @@
 //! An instance that gets slower and slower is known to be failing before it fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rollcall_tests::{Cluster, note, wait_until};
+use rollcall_tests::{Cluster, Watcher, note, wait_until};
 use serde_json::{Value, json};
 
 use crate::support::{Target, all, checked_by_http, health, register, wait_state};
 
-/// Least time between the prediction and the failure, with buckets of a second: a minute with buckets of 10 s.
-const LEAD_MIN: Duration = Duration::from_secs(6);
+/// Least answers between the prediction and the failure, with buckets of a second: those of six seconds to two probers.
+const LEAD_MIN: u32 = 12;
 
 /// Longest wait for what the ramp brings, which lasts 45 s.
-const RAMP: Duration = Duration::from_secs(120);
+const RAMP: Duration = Duration::from_secs(180);
 
 /// A registration with a check once a second, whose timeout a slow answer takes long to reach.
 fn checked_patiently(port: u16) -> Value {
     let mut body = checked_by_http(port);
     body["checks"][0]["timeout_ms"] = json!(1_000);
     body
+}
+
+/// The next instance that a follower of the cluster's events is told to be predicted to fail.
+async fn next_prediction(follower: &mut Watcher) -> Value {
+    loop {
+        let seen = follower.next().await.expect("the stream goes on");
+        let items = seen.data["items"].as_array().into_iter().flatten().filter(|_| seen.event == "forecast");
+        let mut predicted = items.filter(|item| item["outlook"] == "predicted_failure");
+        if let Some(item) = predicted.find(|item| item["service"] == "web") {
+            return item.clone();
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,9 +42,13 @@ async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it
     wait_state(&nodes, "slow", "passing", &["observed"]).await;
     wait_state(&nodes, "steady", "passing", &["observed"]).await;
 
-    // 100 ms, and 20 ms more each second: a second after 45 s.
-    slow.slow_down(Duration::from_millis(100), 0.02);
-    steady.slow_down(Duration::from_millis(100), 0.0);
+    let mut followers = Vec::new();
+    for node in &nodes {
+        followers.push(Watcher::open_cluster(node).await);
+    }
+    // 100 ms, and 10 ms more with each of two answers a second: a second after 45 s.
+    slow.slow_down(Duration::from_millis(100), Duration::from_millis(10));
+    steady.slow_down(Duration::from_millis(100), Duration::ZERO);
     for node in &nodes {
         wait_until(&format!("{} to know that slow will fail", node.name()), RAMP, async || {
             let known = node.get("/v1/services/web/instances/slow").answer().await.json_or_null();
@@ -42,7 +58,7 @@ async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it
         })
         .await;
     }
-    let predicted = Instant::now();
+    let predicted = slow.answers();
     for node in &nodes {
         let known = node.get("/v1/services/web/instances/slow").answer().await.expect(200).json();
         let forecast = &known["forecast"];
@@ -54,15 +70,26 @@ async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it
         let known = node.get("/v1/services/web/instances/steady").answer().await.expect(200).json();
         assert_eq!(known["forecast"], Value::Null, "{known}");
     }
+    for (node, follower) in nodes.iter().zip(&mut followers) {
+        let told = next_prediction(follower).await;
+        assert_eq!(
+            (&told["service"], &told["id"], &told["signal"]),
+            (&json!("web"), &json!("slow"), &json!("latency"))
+        );
+        assert_eq!(told["forecast"]["threshold"], json!(1000.0), "{} told {told}", node.name());
+    }
+    let mut late = Watcher::open_cluster(nodes[0]).await;
+    let told = next_prediction(&mut late).await;
+    assert_eq!((&told["id"], &told["from"]), (&json!("slow"), &Value::Null), "what stands is told to who comes late");
 
     wait_until("its check to fail", RAMP, async || {
         let seen = health(nodes[0], "slow").await;
         if seen["state"] == "critical" { Ok(()) } else { Err(seen.to_string()) }
     })
     .await;
-    let lead = predicted.elapsed();
-    note(format_args!("predicted on every node {:.1} s before it was critical", lead.as_secs_f64()));
-    assert!(lead >= LEAD_MIN, "predicted only {lead:?} before it was critical");
+    let lead = slow.answers() - predicted;
+    note(format_args!("predicted on every node {lead} answers before it was critical"));
+    assert!(lead >= LEAD_MIN, "predicted only {lead} answers before it was critical");
     let told = nodes.iter().filter(|node| node.log().contains("web/slow is predicted to fail: latency")).count();
     assert!(told >= 1, "no node has said so in its log");
     assert!(nodes.iter().all(|node| !node.log().contains("web/steady is")), "a steady service was called failing");

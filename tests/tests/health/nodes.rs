@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rollcall_tests::{Cluster, Node, note, wait_until};
+use rollcall_tests::{Cluster, Node, Watcher, note, wait_until};
 use serde_json::{Value, json};
 
 use crate::support::all;
@@ -21,6 +21,18 @@ async fn disk_of(node: &Node, name: &str) -> Value {
     forecasts.flatten().find(|forecast| forecast["signal"] == "disk_free").cloned().unwrap_or_default()
 }
 
+/// The next change of what the member `name` expects of its disk to this outlook, as a follower of the events is told it.
+async fn next_of(follower: &mut Watcher, name: &str, outlook: &Value) -> Value {
+    loop {
+        let seen = follower.next().await.expect("the stream goes on");
+        let items = seen.data["items"].as_array().into_iter().flatten().filter(|_| seen.event == "forecast");
+        let mut of_disk = items.filter(|item| item["member"] == name && item["signal"] == "disk_free");
+        if let Some(item) = of_disk.find(|item| item["outlook"] == *outlook) {
+            return item.clone();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_disk_fills_is_predicted_to_fail_on_every_node_and_no_more_when_there_is_room() {
     let arguments = Cluster::of(3).with_fault_injection().argument("--forecast-bucket=100ms");
@@ -28,6 +40,7 @@ async fn a_node_whose_disk_fills_is_predicted_to_fail_on_every_node_and_no_more_
     let nodes = all(&cluster);
     let name = nodes[0].name();
 
+    let mut follower = Watcher::open_cluster(nodes[2]).await;
     let began = Instant::now();
     for node in &nodes {
         wait_until(&format!("{} to know that the disk of {name} fills", node.name()), FILLING, async || {
@@ -44,6 +57,13 @@ async fn a_node_whose_disk_fills_is_predicted_to_fail_on_every_node_and_no_more_
     }
     assert!(nodes[0].log().contains("this node is predicted to fail: disk_free"), "it does not say so in its log");
 
+    let told = next_of(&mut follower, name, &json!("predicted_failure")).await;
+    assert_eq!(
+        (&told["signal"], &told["forecast"]["threshold"]),
+        (&json!("disk_free"), &json!(268_435_456.0)),
+        "{told}"
+    );
+
     nodes[0].pretend_disk_free(None).await;
     for node in &nodes {
         wait_until(&format!("{} to know that {name} has room", node.name()), FILLING, async || {
@@ -52,4 +72,6 @@ async fn a_node_whose_disk_fills_is_predicted_to_fail_on_every_node_and_no_more_
         })
         .await;
     }
+    let told = next_of(&mut follower, name, &Value::Null).await;
+    assert_eq!((&told["signal"], &told["forecast"]), (&json!("disk_free"), &Value::Null), "{told}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rollcall_tests::{Cluster, DEADLINE, Node, registration, segment, wait_until};
 use serde_json::{Value, json};
@@ -27,18 +27,22 @@ struct Manners {
     pace: Mutex<Option<Pace>>,
 }
 
-/// An answer that takes longer and longer.
+/// An answer that takes longer each time. By its answers and not by the time, so that probers which are late on a busy machine see
+/// the same.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    begun: Instant,
+    answers: u32,
     at_first: Duration,
-    /// Seconds that an answer takes longer each second.
-    slope: f64,
+    /// How much longer an answer takes than the one before.
+    step: Duration,
 }
 
 impl Pace {
-    fn delay(self) -> Duration {
-        self.at_first + self.begun.elapsed().mul_f64(self.slope)
+    /// How long the next answer takes.
+    fn next(&mut self) -> Duration {
+        let delay = self.at_first + self.step * self.answers;
+        self.answers += 1;
+        delay
     }
 }
 
@@ -79,10 +83,16 @@ impl Target {
         *self.manners.shunned.lock().unwrap_or_else(PoisonError::into_inner) = process;
     }
 
-    /// Takes `at_first` for an answer from now on, and `slope` seconds more each second.
-    pub(crate) fn slow_down(&self, at_first: Duration, slope: f64) {
-        let pace = Pace { begun: Instant::now(), at_first, slope };
+    /// Takes `at_first` for an answer from now on, and `step` more with each.
+    pub(crate) fn slow_down(&self, at_first: Duration, step: Duration) {
+        let pace = Pace { answers: 0, at_first, step };
         *self.manners.pace.lock().unwrap_or_else(PoisonError::into_inner) = Some(pace);
+    }
+
+    /// How often it answered since [`Self::slow_down`].
+    pub(crate) fn answers(&self) -> u32 {
+        let pace = *self.manners.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.map_or(0, |pace| pace.answers)
     }
 
     fn serve(&mut self, listener: TcpListener) {
@@ -118,10 +128,10 @@ async fn answer(mut stream: TcpStream, manners: Arc<Manners>) {
             }
         }
         request.clear();
-        let pace = *manners.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pace) = pace {
+        let delay = manners.pace.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(Pace::next);
+        if let Some(delay) = delay {
             // What is tested: an answer that takes its time.
-            sleep(pace.delay()).await;
+            sleep(delay).await;
         }
         let process = *manners.shunned.lock().unwrap_or_else(PoisonError::into_inner);
         let is_shunned = process.is_some_and(|process| is_of(&stream, process));
@@ -157,7 +167,7 @@ pub(crate) fn checked_by_http(port: u16) -> Value {
 
 /// Registers an instance of service `web` at a node; returns the revision.
 pub(crate) async fn register(node: &Node, id: &str, body: &Value) -> u64 {
-    let answer = node.put(&format!("/v1/services/web/instances/{}", segment(id))).json(body).answer().await;
+    let answer = node.register("web", id, body).await;
     assert!(answer.status < 300, "{}: {}", answer.line, answer.text());
     answer.revision()
 }

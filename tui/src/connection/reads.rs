@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rollcall_api::client::{Client, ClientError};
-use rollcall_api::query::{HealthQuery, HealthReportQuery, HistoryQuery, ServiceHealthQuery};
+use rollcall_api::query::{ExplainQuery, GraphQuery, HealthQuery, HealthReportQuery, HistoryQuery, ServiceHealthQuery};
 use rollcall_api::{ActivateRequest, DrainRequest, MemberState, Members, QuarantineRequest, RaftRole, RaftStatus};
 
 use super::{client as client_of, reason, with_scheme};
@@ -16,6 +16,8 @@ const SERVICES_MAX: u32 = 10_000;
 const INSTANCES_MAX: u32 = 1_000;
 /// Records of history of an instance.
 const HISTORY_MAX: u32 = 30;
+/// Records of history of everything that the events begin with.
+const PAST_MAX: u32 = 200;
 /// Other nodes that are asked what they see.
 const OTHERS_MAX: usize = 16;
 /// Longest wait for another node: what it sees is shown beside, and must not hold up the rest.
@@ -40,6 +42,18 @@ pub(super) async fn read(client: &Client, subject: Subject) -> Answer {
         Subject::Instance(service, id) => {
             let detail = detail(client, &service, &id).await.map(Box::new).map_err(told);
             Answer::Instance(service, id, detail)
+        }
+        Subject::Explanation(service) => {
+            let explanation = client.explain(&service, &ExplainQuery::default()).await;
+            Answer::Explanation(service, explanation.map(|answer| Box::new(answer.value)).map_err(told))
+        }
+        Subject::Graph => {
+            let graph = client.graph(&GraphQuery::default()).await;
+            Answer::Graph(graph.map(|answer| Box::new(answer.value)).map_err(told))
+        }
+        Subject::History => {
+            let query = HistoryQuery { limit: Some(PAST_MAX), ..Default::default() };
+            Answer::History(client.history(&query).await.map(|answer| answer.value.items).map_err(told))
         }
     }
 }

@@ -3,7 +3,7 @@
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use rollcall_api::words::{age, role_word, span};
+use rollcall_api::words::{age, node_outlook, role_word, span};
 use rollcall_api::{Lateness, Member, MemberState, Members};
 
 use super::pen::{Cell, Pen, cell, plain};
@@ -66,6 +66,11 @@ fn cells(pen: &Pen<'_>, state: &State, member: &Member) -> Vec<Cell> {
     });
     let unheard = gossip.filter(|it| it.is_unheard).map(|_| " (heard by others only)".to_owned());
     let why = [Some(shown(&member.cause)), witnesses, unheard].into_iter().flatten().collect::<String>();
+    let expected = state.nodes.expected(&member.name, state.now);
+    let why = match expected.first() {
+        Some(first) => cell(Tone::Warn, node_outlook(first)),
+        None => plain(why),
+    };
     vec![
         cell(tone, pen.look.symbol(tone)),
         plain(shown(&member.name)),
@@ -75,7 +80,7 @@ fn cells(pen: &Pen<'_>, state: &State, member: &Member) -> Vec<Cell> {
         plain(member.zone.as_deref().map(shown).unwrap_or_default()),
         plain(gossip.and_then(|it| it.rtt_us).map_or_else(|| "-".to_owned(), micros)),
         gossip.map_or_else(|| plain("-"), |it| lateness(it.lateness)),
-        plain(why),
+        why,
     ]
 }
 

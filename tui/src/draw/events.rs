@@ -1,12 +1,11 @@
-//! What happened since the start, newest first.
+//! What happened, newest first.
 
-use ratatui::layout::{Constraint, Rect};
-use ratatui::text::Line;
-use rollcall_api::words::clock;
-
+use super::moment;
 use super::pen::{Pen, cell, plain};
 use crate::layout;
 use crate::state::{Row, State, shown};
+use ratatui::layout::{Constraint, Rect};
+use ratatui::text::Line;
 
 pub(super) fn draw(pen: &mut Pen<'_>, state: &State, body: Rect) {
     let rows = state.rows();
@@ -31,7 +30,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, state: &State, body: Rect) {
         if let Some(noted) = state.log.get(*serial) {
             let cells = vec![
                 cell(noted.tone, pen.look.symbol(noted.tone)),
-                plain(clock(noted.at)),
+                plain(moment(noted.at, state.now)),
                 cell(noted.tone, noted.word.clone()),
                 plain(noted.text.clone()),
             ];
@@ -39,6 +38,6 @@ pub(super) fn draw(pen: &mut Pen<'_>, state: &State, body: Rect) {
         }
     }
     if rows.is_empty() {
-        pen.line(body, 1, Line::raw(" nothing happened since the start"));
+        pen.line(body, 1, Line::raw(" nothing happened yet"));
     }
 }

@@ -14,8 +14,12 @@ use crate::verdict::Tone;
 const KEYS: usize = 9;
 
 pub(super) fn draw(pen: &mut Pen<'_>, state: &State, body: Rect) {
-    let inner = over(pen, body, (76, BINDINGS.len() as u16 + 2), "Keys; any key closes this");
-    for (line, binding) in (0..).zip(BINDINGS) {
+    // Where not all of them fit, those of other views are left out, and what everybody tries anyway.
+    let fit = BINDINGS.len() + 2 <= usize::from(body.height);
+    let told: Vec<_> =
+        BINDINGS.iter().filter(|it| fit || (it.scope.covers(&state.place.view) && !it.command.is_far_step())).collect();
+    let inner = over(pen, body, (76, told.len() as u16 + 2), "Keys; any key closes this");
+    for (line, binding) in (0..).zip(told) {
         let is_here = binding.scope.covers(&state.place.view);
         let style = if is_here { Style::new() } else { Style::new().add_modifier(Modifier::DIM) };
         let label = format!(" {:<KEYS$}", pen.ascii(binding.label));
@@ -31,7 +35,8 @@ pub(super) fn draw(pen: &mut Pen<'_>, state: &State, body: Rect) {
 const fn where_it_works(scope: Scope) -> &'static str {
     match scope {
         Scope::Everywhere => "",
-        Scope::Filtered => " (services, instances, events)",
+        Scope::Filtered => " (lists)",
+        Scope::Explained => " (services, instances)",
         Scope::Services => " (services)",
         Scope::Instances => " (instances)",
         Scope::Cluster => " (cluster)",

@@ -3,11 +3,11 @@
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use rollcall_api::words::{address, age, clock, trend_word, why};
-use rollcall_api::{CheckSeen, HealthObserver, HistoryRecord, Instance};
+use rollcall_api::words::{address, age, trend_word, why};
+use rollcall_api::{CheckSeen, HealthObserver, HistoryRecord, Instance, Timestamp};
 
 use super::pen::Pen;
-use super::{chart, service};
+use super::{chart, service, short_moment};
 use crate::layout::{self, split};
 use crate::message::InstanceDetail;
 use crate::state::{State, shown};
@@ -43,7 +43,7 @@ pub(super) fn draw(pen: &mut Pen<'_>, state: &State, body: Rect, service: &str, 
     }
     let inner = pen.framed(history_area, "History, newest first (UTC)");
     for (line, record) in (0..inner.height).zip(&detail.history) {
-        pen.line(inner, line, history(pen, record));
+        pen.line(inner, line, history(pen, record, state.now));
     }
 }
 
@@ -157,7 +157,7 @@ fn check_line(pen: &Pen<'_>, state: &State, node: &str, check: &CheckSeen) -> Li
     Line::styled(format!(" {}", pen.ascii(&text)), pen.look.style(health_tone(check.state)))
 }
 
-fn history(pen: &Pen<'_>, record: &HistoryRecord) -> Line<'static> {
+fn history(pen: &Pen<'_>, record: &HistoryRecord, now: Timestamp) -> Line<'static> {
     let (word, tone) = match record.state {
         Some(state) => (state.as_str().to_owned(), health_tone(state)),
         None => (shown(&record.action), Tone::Plain),
@@ -165,7 +165,6 @@ fn history(pen: &Pen<'_>, record: &HistoryRecord) -> Line<'static> {
     let from = record.from.map(|from| format!("was {}", from.as_str()));
     let cause = record.cause.as_deref().map(|cause| shown(rollcall_api::cause_phrase(cause)));
     let why = [from, cause].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    let time = clock(record.at);
-    let time = time.get(..8).unwrap_or(&time);
-    pen.marked(tone, &format!("{time} {word:<12} by {}  {why}", shown(&record.actor)))
+    let time = short_moment(record.at, now);
+    pen.marked(tone, &format!("{time:<8} {word:<12} by {}  {why}", shown(&record.actor)))
 }

@@ -3,10 +3,11 @@
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use rollcall_api::words::{age, clock, role_word, signal_word, when};
+use rollcall_api::words::{age, role_word, signal_word, when};
 use rollcall_api::{MemberState, State as HealthState, StateCounts};
 
 use super::pen::Pen;
+use super::short_moment;
 use crate::layout::{self, split};
 use crate::state::{Row, State, shown};
 use crate::theme::{health_tone, member_tone};
@@ -140,13 +141,12 @@ fn prediction_line(pen: &mut Pen<'_>, state: &State, area: Rect, line: u16, (ser
 fn events(pen: &mut Pen<'_>, state: &State, area: Rect) {
     let inner = pen.framed(area, "Last events (UTC)");
     for (line, noted) in (0..inner.height).zip(state.log.newest()) {
-        let time = clock(noted.at);
-        let time = time.get(..8).unwrap_or(&time);
-        let text = format!("{time} {:<12} {}", noted.word, noted.text);
+        let time = short_moment(noted.at, state.now);
+        let text = format!("{time:<8} {:<12} {}", noted.word, noted.text);
         pen.line(inner, line, pen.marked(noted.tone, &text));
     }
     let (first, _) = split(inner, 1);
     if state.log.newest().next().is_none() {
-        pen.line(first, 0, Line::styled(" nothing happened since the start", Style::new().add_modifier(Modifier::DIM)));
+        pen.line(first, 0, Line::styled(" nothing happened yet", Style::new().add_modifier(Modifier::DIM)));
     }
 }

@@ -5,8 +5,8 @@ use ratatui::text::Line;
 use rollcall_api::words::{age, trend_word, when, why};
 use rollcall_api::{Instance, LifecycleState, Overlay};
 
-use super::chart;
 use super::pen::{Cell, Pen, cell, plain};
+use super::{chart, explain};
 use crate::layout::{self, split};
 use crate::state::{Row, Seen, State, shown};
 use crate::theme::health_tone;
@@ -53,10 +53,11 @@ fn instances(pen: &mut Pen<'_>, state: &State, body: Rect) {
     let columns = [
         ("", Constraint::Length(1)),
         ("INSTANCE", Constraint::Fill(2)),
-        ("STATE", Constraint::Length(if narrow { 11 } else { 20 })),
+        ("STATE", Constraint::Length(if narrow { 11 } else { 16 })),
         ("SINCE", Constraint::Length(7)),
         ("SCORE", Constraint::Length(if narrow { 5 } else { 14 })),
         ("WEIGHT", Constraint::Length(if narrow { 0 } else { 6 })),
+        ("SHARE", Constraint::Length(5)),
         ("WHY, AND WHAT IS EXPECTED", Constraint::Fill(3)),
     ];
     let places = pen.columns(area, &columns);
@@ -91,6 +92,7 @@ fn cells(pen: &Pen<'_>, state: &State, seen: &Seen, narrow: bool) -> Vec<Cell> {
         plain(age(instance.since, state.now)),
         plain(format!("{score} {spark}")),
         plain(weight(instance)),
+        plain(share(state, instance)),
         expected,
     ]
 }
@@ -115,6 +117,12 @@ pub(super) fn states(instance: &Instance) -> String {
     let decided = [Overlay::Draining, Overlay::Quarantined, Overlay::Unknown];
     words.extend(instance.overlays.iter().filter(|overlay| !decided.contains(overlay)).map(|it| it.as_str()));
     words.join(",")
+}
+
+/// The part of the traffic that it gets, once that is known.
+fn share(state: &State, instance: &Instance) -> String {
+    let explained = state.explained.as_ref().filter(|explained| explained.service == instance.service);
+    explained.and_then(|explained| explained.of(&instance.id)).map(explain::share).unwrap_or_default()
 }
 
 /// Its weight, and the part of it that it gets in a slow start.

@@ -67,6 +67,15 @@ impl Catalog {
         self.is_complete
     }
 
+    /// The service as it is written here: the graph has names in lower case.
+    pub(crate) fn spelled(&self, service: String) -> String {
+        if self.services.contains_key(&service) {
+            return service;
+        }
+        let same = self.services.keys().find(|name| name.eq_ignore_ascii_case(&service));
+        same.cloned().unwrap_or(service)
+    }
+
     pub(crate) fn seen(&self, service: &str, id: &str) -> Option<&Seen> {
         self.services.get(service)?.instances.get(id)
     }
@@ -228,6 +237,24 @@ impl Catalog {
         }
     }
 
+    /// Takes what is expected of one instance now. Whether that is another outlook than was known.
+    pub(crate) fn expect(&mut self, (service, id): (&str, &str), forecast: Option<Forecast>, now: Timestamp) -> bool {
+        let Some(service) = self.services.get_mut(service) else { return false };
+        let Some(seen) = service.instances.get_mut(id) else { return false };
+        let before = std::mem::replace(&mut seen.instance.forecast, forecast);
+        seen.told_at = Some(now);
+        if let Some(value) = forecast.and_then(|forecast| forecast.now) {
+            seen.signal.push(now, value);
+        }
+        let predicted = &mut service.health.predicted;
+        match (before.is_some(), forecast.is_some()) {
+            (false, true) => *predicted += 1,
+            (true, false) => *predicted = predicted.saturating_sub(1),
+            _ => {}
+        }
+        before.map(|it| it.outlook) != forecast.map(|it| it.outlook)
+    }
+
     /// All predicted failures, soonest first. What fails already is none.
     pub(crate) fn predictions(&self, now: Timestamp) -> Vec<Prediction<'_>> {
         let services = self.services.values().filter(|service| service.health.predicted > 0);
@@ -264,21 +291,25 @@ impl Seen {
     /// The failure that is predicted, as of `now`.
     pub(crate) fn prediction(&self, now: Timestamp) -> Option<Prediction<'_>> {
         let told = self.instance.forecast.filter(|_| self.instance.state != State::Critical)?;
-        let gone = now.millis().saturating_sub(self.told_at.map_or(now.millis(), Timestamp::millis));
-        let later = |time: Option<u64>| time.map(|time| time.saturating_sub(gone));
-        let forecast = Forecast {
-            time_to_failure_ms: later(told.time_to_failure_ms),
-            likely_ms: later(told.likely_ms),
-            earliest_ms: later(told.earliest_ms),
-            latest_ms: later(told.latest_ms),
-            ..told
-        };
-        Some(Prediction { instance: &self.instance, forecast })
+        Some(Prediction { instance: &self.instance, forecast: as_of(now, told, self.told_at.unwrap_or(now)) })
     }
 
     /// Whether it gets worse.
     pub(crate) fn is_degrading(&self) -> bool {
         self.instance.trend == Trend::Degrading
+    }
+}
+
+/// A forecast that was told then, as it is now: less time is left.
+pub(super) fn as_of(now: Timestamp, told: Forecast, then: Timestamp) -> Forecast {
+    let gone = now.millis().saturating_sub(then.millis());
+    let later = |time: Option<u64>| time.map(|time| time.saturating_sub(gone));
+    Forecast {
+        time_to_failure_ms: later(told.time_to_failure_ms),
+        likely_ms: later(told.likely_ms),
+        earliest_ms: later(told.earliest_ms),
+        latest_ms: later(told.latest_ms),
+        ..told
     }
 }
 

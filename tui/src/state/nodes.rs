@@ -1,9 +1,13 @@
 //! The nodes: members as one of them sees them, what each sees of the others, and Raft.
 
+use std::collections::BTreeMap;
+
 use rollcall_api::{
-    ClusterStatus, Member, MemberChange, MemberChangeKind, MemberState, Members, Observer, RaftStatus, Timestamp,
+    ClusterStatus, Forecast, ForecastSignal, Member, MemberChange, MemberChangeKind, MemberState, Members, Observer,
+    Outlook, RaftStatus, Timestamp,
 };
 
+use super::catalog::as_of;
 use crate::message::ClusterFigures;
 
 /// Members that are kept; a cluster has far fewer.
@@ -22,8 +26,8 @@ pub(crate) struct Nodes {
     /// What each node sees of the members, by name; `None` of one that did not answer.
     pub(crate) seen_by: Vec<(String, Option<Members>)>,
     pub(crate) figures_at: Option<Timestamp>,
-    /// When the members were last told.
-    pub(crate) told_at: Option<Timestamp>,
+    /// What each node expects of itself, by its name, and when that was told.
+    expected: BTreeMap<String, Vec<(Forecast, Timestamp)>>,
 }
 
 impl Nodes {
@@ -31,7 +35,31 @@ impl Nodes {
         self.members = members.items;
         self.members.truncate(MEMBERS_MAX);
         self.observer = members.observer.or(self.observer.take());
-        self.told_at = Some(now);
+        let expected = |member: &Member| member.forecasts.iter().map(|forecast| (*forecast, now)).collect();
+        self.expected = self.members.iter().map(|member| (member.name.clone(), expected(member))).collect();
+    }
+
+    /// Takes what a node expects of one of its signals now. Whether that is another outlook than was known.
+    pub(crate) fn expect(
+        &mut self,
+        name: &str,
+        signal: Option<ForecastSignal>,
+        forecast: Option<Forecast>,
+        now: Timestamp,
+    ) -> bool {
+        let Some(expected) = self.expected.get_mut(name) else { return false };
+        let known = expected.iter().find(|(it, _)| it.signal == signal).and_then(|(it, _)| it.outlook);
+        expected.retain(|(it, _)| it.signal != signal);
+        expected.extend(forecast.map(|forecast| (forecast, now)));
+        known != forecast.and_then(|forecast| forecast.outlook)
+    }
+
+    /// What a node expects of itself, as of `now`: the worst first.
+    pub(crate) fn expected(&self, name: &str, now: Timestamp) -> Vec<Forecast> {
+        let told = self.expected.get(name).into_iter().flatten();
+        let mut expected: Vec<Forecast> = told.map(|(forecast, then)| as_of(now, *forecast, *then)).collect();
+        expected.sort_by_key(|it| (it.outlook != Some(Outlook::PredictedFailure), it.likely_ms.unwrap_or(u64::MAX)));
+        expected
     }
 
     pub(crate) fn change(&mut self, change: &MemberChange) {
@@ -43,6 +71,9 @@ impl Nodes {
             member.state = state;
             member.since = Some(change.at);
             member.cause.clone_from(&change.cause);
+            if matches!(state, MemberState::Dead | MemberState::Left) {
+                self.expected.remove(&change.member);
+            }
         }
         match (change.kind, &mut self.observer) {
             (MemberChangeKind::Isolated, Some(observer)) => observer.isolated_since = Some(change.at),

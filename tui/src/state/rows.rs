@@ -43,6 +43,16 @@ pub(super) fn rows(state: &State) -> Vec<Row> {
             fitting.into_iter().map(|seen| Row::Instance(name.clone(), seen.instance.id.clone())).collect()
         }
         View::Instance(..) => Vec::new(),
+        View::Explain(service) => {
+            let explained = state.explained.iter().filter(|explained| explained.service == *service);
+            let instances = explained.flat_map(|explained| explained.instances());
+            let fitting = instances.filter(|it| fits(&it.id) || fits(it.state.as_str()));
+            fitting.map(|it| Row::Instance(service.clone(), it.id.clone())).collect()
+        }
+        View::Graph => {
+            let Some(Ok(graph)) = &state.graph else { return Vec::new() };
+            graph.services().filter(|name| fits(name)).map(|name| Row::Service(name.to_owned())).collect()
+        }
         View::Cluster => state.nodes.members.iter().map(|member| Row::Node(member.name.clone())).collect(),
         View::Events => {
             let events = state.log.shown().filter(|noted| fits(&noted.word) || fits(&noted.text));
@@ -94,7 +104,11 @@ pub(super) fn subjects(state: &State, rows_shown: usize) -> Vec<Subject> {
                 Row::Instance(..) | Row::Node(_) | Row::Event(_) => None,
             }));
         }
-        View::Service(name) => subjects.push(Subject::Service(name.clone())),
+        View::Service(name) | View::Explain(name) => {
+            subjects.push(Subject::Service(name.clone()));
+            subjects.push(Subject::Explanation(name.clone()));
+        }
+        View::Graph => subjects.push(Subject::Graph),
         View::Instance(service, id) => {
             subjects.push(Subject::Service(service.clone()));
             subjects.push(Subject::Instance(service.clone(), id.clone()));

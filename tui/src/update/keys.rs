@@ -77,6 +77,8 @@ fn obey(state: &mut State, command: Command) -> Option<Request> {
         Command::Tab(index) => switch(state, index),
         Command::NextTab => switch(state, (state.place.view.tab() + 1) % layout::TABS.len()),
         Command::Filter => state.prompt = Some(Prompt::Filter),
+        Command::Explain => explain(state),
+        Command::Graph => state.open(View::Graph),
         Command::Sort => {
             state.sort = state.sort.next();
             state.say(Tone::Plain, format!("services {}", state.sort.word()));
@@ -134,7 +136,8 @@ fn back(state: &mut State) {
     state.place = match (state.back.pop(), &state.place.view) {
         (Some(place), _) => place,
         (None, View::Instance(service, _)) => Place::new(View::Service(service.clone())),
-        (None, View::Service(_)) => Place::new(View::Services),
+        (None, View::Explain(service)) => Place::new(View::Service(service.clone())),
+        (None, View::Service(_) | View::Graph) => Place::new(View::Services),
         (None, _) => Place::new(View::Overview),
     };
     state.want_view();
@@ -142,7 +145,7 @@ fn back(state: &mut State) {
 
 fn open_current(state: &mut State) {
     let view = match state.current() {
-        Some(Row::Service(name)) => View::Service(name),
+        Some(Row::Service(name)) => View::Service(state.catalog.spelled(name)),
         Some(Row::Instance(service, id)) => View::Instance(service, id),
         Some(Row::Event(serial)) => match state.log.get(serial).and_then(|noted| noted.about.clone()) {
             Some((service, id)) if state.catalog.seen(&service, &id).is_some() => View::Instance(service, id),
@@ -155,6 +158,18 @@ fn open_current(state: &mut State) {
         state.detail = None;
     }
     state.open(view);
+}
+
+/// Opens the explanation of the service that is meant now, at the instance that is.
+fn explain(state: &mut State) {
+    let instance = state.target();
+    let service = match (&instance, state.current(), &state.place.view) {
+        (Some((service, _)), ..) | (None, _, View::Service(service)) => service.clone(),
+        (None, Some(Row::Service(service)), _) => service,
+        _ => return state.say(Tone::Dim, "no service is under the cursor"),
+    };
+    state.open(View::Explain(state.catalog.spelled(service)));
+    state.place.cursor = instance.map(|(service, id)| Row::Instance(service, id));
 }
 
 fn step(state: &mut State, by: isize) {

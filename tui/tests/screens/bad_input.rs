@@ -1,9 +1,10 @@
 //! What is hostile, unknown or too much is shown harmlessly or left out, on terminals of any size.
 
-use rollcall_tui::{Message, View};
+use rollcall_tui::{Answer, Message, View};
 use serde_json::json;
 
 use crate::story::{STORIES, Story, calm, detail, health, instance, views};
+use crate::told::{explain, graph, history};
 
 const SIZE: (u16, u16) = (100, 30);
 
@@ -23,9 +24,31 @@ fn names_and_metadata_cannot_steer_the_terminal() {
         story.watch(json!({"event": "put", "revision": 1, "at": "2026-11-21T00:00:00Z", "service": name,
             "instance": bad, "cause": name, "actor": name}));
         story.health(vec![health(name, "critical", 0, json!({"critical": 1}), 0)]);
+        let reason = json!({"code": name, "side": "out", "why": name, "change": name});
+        let explained = json!({"strategy": name, "decided_by": {"strategy": name}, "fail_open": false, "omitted": 0, "revision": 1,
+            "instances": [{"service": name, "id": name, "is_in": false, "reasons": [reason], "state": "critical", "since": "2026-11-21T00:00:00Z",
+                "weight": 1, "share": 0.0, "score": 0.1, "rank": 0.1, "sum": 0.1, "terms": [{"factor": name, "signal": name,
+                    "value": 7.0, "weight": -1e300, "product": 1e300}], "health": 1.0, "forecast": 1.0, "ramp": 1.0, "gap": 0.5,
+                "weakest": name}]});
+        let explained = serde_json::from_value(explained).unwrap();
+        story.state.open(View::Explain(name.to_owned()));
+        story.hear(Message::Answer(Answer::Explanation(name.to_owned(), Ok(Box::new(explained)))));
+        let graph = json!({"nodes": [{"service": name, "instances": 1}], "revision": 1, "cycles": [[name]],
+            "edges": [{"caller": name, "callee": name, "capability": name}],
+            "missing": [{"capability": name, "callers": [name], "sick": [name]}]});
+        let graph = serde_json::from_value(graph).unwrap();
+        story.hear(Message::Answer(Answer::Graph(Ok(Box::new(graph)))));
+        let record = json!({"revision": 1, "at": "2026-11-20T00:00:00Z", "actor": name, "via": name, "service": name, "instance": name,
+            "action": name, "cause": name});
+        story.hear(Message::Answer(Answer::History(Ok(vec![serde_json::from_value(record).unwrap()]))));
+        let forecast = json!({"event": "forecast", "at": "2026-11-21T00:00:00Z", "items": [{"service": name, "id": name,
+            "outlook": "degrading", "forecast": {"outlook": "degrading"}}, {"member": name, "outlook": "degrading"}]});
+        story.cluster(forecast);
         let views = [
             View::Overview,
             View::Services,
+            View::Explain(name.to_owned()),
+            View::Graph,
             View::Service(name.to_owned()),
             View::Instance(name.to_owned(), name.to_owned()),
             View::Events,
@@ -48,6 +71,9 @@ fn every_view_fits_every_terminal() {
                 let mut story = tell(size);
                 story.state.open(view);
                 detail(&mut story);
+                explain(&mut story);
+                graph(&mut story);
+                history(&mut story);
                 story.screen(size);
                 story.type_in("?");
                 story.screen(size);

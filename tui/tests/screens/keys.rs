@@ -1,10 +1,11 @@
 //! What keys and the mouse do.
 
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
-use rollcall_tui::{Action, Answer, LinkEvent, Message, Request, View};
+use rollcall_tui::{Action, Answer, LinkEvent, Message, Request, Subject, View};
 use serde_json::json;
 
 use crate::story::{NODE, Story, calm, failing, instance, make_answers};
+use crate::told::{explain, graph};
 
 const SIZE: (u16, u16) = (100, 30);
 
@@ -34,6 +35,51 @@ fn a_filter_and_two_keys_lead_to_an_instance_and_back() {
     assert!(story.screen(SIZE).contains("SERVICE /web 1 of 3"), "the filter is as it was");
     story.press(KeyCode::Esc);
     assert!(story.screen(SIZE).contains("billing"));
+}
+
+#[test]
+fn a_key_explains_the_instance_under_the_cursor_and_another_shows_the_graph() {
+    let mut story = at_service("web");
+    story.press(KeyCode::Down);
+    story.type_in("e");
+    explain(&mut story);
+    assert_eq!(story.state.view(), &View::Explain("web".to_owned()));
+    let screen = story.screen(SIZE);
+    assert!(screen.contains("web-2: in, first pick of 9% of the requests"), "the cursor stays with it: {screen}");
+    story.press(KeyCode::Enter);
+    assert_eq!(story.state.view(), &View::Instance("web".to_owned(), "web-2".to_owned()));
+    story.type_in("g");
+    graph(&mut story);
+    assert!(story.screen(SIZE).contains("search: who needs it, and what it needs"), "the worst is first");
+    story.type_in("/web");
+    story.press(KeyCode::Enter);
+    story.press(KeyCode::Enter);
+    assert_eq!(story.state.view(), &View::Service("web".to_owned()));
+    story.type_in("3e");
+    assert_eq!(story.state.view(), &View::Cluster, "nothing is to be explained there");
+}
+
+#[test]
+fn what_is_open_is_asked_for_again_when_something_happens() {
+    for (key, subject) in [('e', Subject::Explanation("web".to_owned())), ('g', Subject::Graph)] {
+        let mut story = at_service("web");
+        let answer = |story: &mut Story| {
+            explain(story);
+            graph(story);
+        };
+        answer(&mut story);
+        story.tick(20);
+        let asked = story.press(KeyCode::Char(key));
+        assert!(asked.contains(&Request::Read(subject.clone())), "{subject:?} in {asked:?}");
+        answer(&mut story);
+        assert!(!story.tick(40).contains(&Request::Read(subject.clone())));
+        let change = json!({"service": "web", "id": "web-3", "from": "passing", "state": "critical", "cause": "confirmed",
+            "since": "2026-11-21T00:00:00Z"});
+        story.watch(json!({"event": "state", "revision": 41, "at": "2026-11-21T00:00:00Z", "items": [change]}));
+        answer(&mut story);
+        let asked = story.tick(60);
+        assert!(asked.contains(&Request::Read(subject.clone())), "when all has settled: {subject:?} in {asked:?}");
+    }
 }
 
 #[test]

@@ -7,4 +7,5 @@
 mod bad_input;
 mod keys;
 mod story;
+mod told;
 mod views;

@@ -342,12 +342,14 @@ pub(crate) const STORIES: [(&str, Tell); 5] = [
 ];
 
 /// Every view by name.
-pub(crate) fn views() -> [(&'static str, View); 6] {
+pub(crate) fn views() -> [(&'static str, View); 8] {
     [
         ("overview", View::Overview),
         ("services", View::Services),
         ("service", View::Service("web".to_owned())),
         ("instance", View::Instance("web".to_owned(), "web-2".to_owned())),
+        ("explain", View::Explain("web".to_owned())),
+        ("graph", View::Graph),
         ("cluster", View::Cluster),
         ("events", View::Events),
     ]

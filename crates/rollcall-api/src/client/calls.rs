@@ -44,6 +44,10 @@ pub struct KeyValue {
     pub value: Bytes,
     /// The revision that changed the key last, for [`Precondition::At`].
     pub revision: Option<u64>,
+    /// How often it was locked: rises with each new holder.
+    pub lock_index: u64,
+    /// The session that holds it.
+    pub session: Option<String>,
 }
 
 impl Call {
@@ -277,7 +281,12 @@ impl Client {
     pub async fn get_key(&self, key: &str, query: &ReadQuery) -> Result<Option<KeyValue>, ClientError> {
         let call = Call::get(paths::key(key)).query(query)?;
         match self.transport.fetch_bytes(&call).await {
-            Ok((answer, origin)) => Ok(Some(KeyValue { value: answer.value, revision: origin.etag })),
+            Ok((answer, origin)) => Ok(Some(KeyValue {
+                value: answer.value,
+                revision: origin.etag,
+                lock_index: origin.lock_index.unwrap_or_default(),
+                session: origin.session,
+            })),
             Err(error) if error.problem().is_some_and(|problem| problem.code == crate::Code::KeyNotFound) => Ok(None),
             Err(error) => Err(error),
         }
@@ -340,11 +349,18 @@ impl Client {
         self.transport.fetch_bytes(&call).await.map(drop)
     }
 
-    /// An image of the whole catalogue, chunk by chunk. A break in the middle is an error: the image is incomplete.
-    pub async fn snapshot(&self) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>, ClientError> {
-        let opened = self.transport.stream(&Call::get(paths::SNAPSHOT)).await?;
-        let silence_max = self.transport.options.attempt_timeout;
-        Ok(unfold(Some(opened), move |opened| async move {
+    /// An image of the whole catalogue: how many bytes it has, if the node says so, and the bytes chunk by chunk. It may take as
+    /// long as it goes on ([`Options::download_silence_max`](super::Options::download_silence_max)). A break in the middle is an
+    /// error: the image is incomplete.
+    pub async fn snapshot(
+        &self,
+    ) -> Result<(Option<u64>, impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>), ClientError> {
+        let silence_max = self.transport.options.download_silence_max;
+        let mut call = Call::get(paths::SNAPSHOT);
+        call.server_wait = silence_max;
+        let opened = self.transport.stream(&call).await?;
+        let bytes = opened.response.content_length();
+        let chunks = unfold(Some(opened), move |opened| async move {
             let mut opened: Opened = opened?;
             let node = opened.node.clone();
             match tokio::time::timeout(silence_max, opened.response.chunk()).await {
@@ -353,6 +369,7 @@ impl Client {
                 Ok(Err(source)) => Some((Err(ClientError::Transport { node, source }), None)),
                 Err(_) => Some((Err(ClientError::Timeout { node }), None)),
             }
-        }))
+        });
+        Ok((bytes, chunks))
     }
 }

@@ -82,6 +82,11 @@ impl Call {
         Self::new(method, path, true).header(headers::IDEMPOTENCY_KEY, &key)
     }
 
+    /// A change that is the same done once or twice, and needs no key.
+    pub(super) fn idempotent(method: Method, path: impl Into<String>) -> Self {
+        Self::new(method, path, true)
+    }
+
     /// A change that is not sent again once it reached somebody.
     pub(super) fn once(method: Method, path: impl Into<String>) -> Self {
         Self::new(method, path, false)
@@ -161,7 +166,14 @@ impl Transport {
         let number = |name: HeaderName| {
             opened.response.headers().get(name)?.to_str().ok()?.trim_matches('"').parse::<u64>().ok()
         };
-        let origin = Origin { node: opened.node.clone(), status: opened.response.status(), etag: number(ETAG) };
+        let session = opened.response.headers().get(headers::SESSION).and_then(|value| value.to_str().ok());
+        let origin = Origin {
+            node: opened.node.clone(),
+            status: opened.response.status(),
+            etag: number(ETAG),
+            lock_index: number(headers::LOCK_INDEX),
+            session: session.map(str::to_owned),
+        };
         let (revision, staleness_ms) = (number(headers::REVISION), number(headers::STALENESS_MS));
         let value = self.read_body(opened, call).await?;
         Ok((Answer { value, revision, staleness_ms }, origin))
@@ -300,6 +312,10 @@ pub(super) struct Origin {
     pub(super) status: StatusCode,
     /// The revision in the ETag.
     pub(super) etag: Option<u64>,
+    /// How often the key was locked.
+    pub(super) lock_index: Option<u64>,
+    /// The session that holds the key.
+    pub(super) session: Option<String>,
 }
 
 /// Whether another try can help and does no harm.
@@ -307,7 +323,10 @@ pub(super) fn may_go_on(error: &ClientError, repeatable: bool) -> bool {
     // A fault that one node has with this request is likely a fault of all.
     let is_fault = matches!(error, ClientError::Unexpected { .. })
         || error.problem().is_some_and(|problem| problem.code == Code::Internal);
+    // Not this node's answer but the log's, which gives it again to the same request: who wants the lock asks anew.
+    let is_verdict = error.problem().is_some_and(|problem| problem.code == Code::LockHeld);
     match error.retry() {
+        _ if is_verdict => false,
         Retry::Never => false,
         Retry::Later => true,
         Retry::OutcomeUnknown => repeatable && !is_fault,

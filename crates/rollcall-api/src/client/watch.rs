@@ -164,7 +164,7 @@ impl StreamEvent for WatchEvent {
 }
 
 impl StreamEvent for ClusterEvent {
-    const KINDS: &[&str] = &["members", "member"];
+    const KINDS: &[&str] = &["members", "member", "forecast"];
 }
 
 fn is_of_unknown_kind<T: StreamEvent>(data: &str) -> bool {

@@ -46,6 +46,10 @@ impl Catalog {
             created: present.as_ref().map_or(revision, |old| old.created),
             modified: revision,
         });
+        let before = present.as_ref().map_or(&[][..], |old| &old.spec.checks);
+        if *before != *spec.checks {
+            self.slots.record(slot, self.journaled(&instance).with_checks(before, &spec.checks));
+        }
         self.index_tags(&key, present.iter().flat_map(|old| old.spec.tags.iter()), spec.tags.iter());
         self.service_mut(&key, service, revision).instances.insert(id.clone(), instance.clone());
         self.instance_count += u64::from(created);
@@ -70,7 +74,7 @@ impl Catalog {
         self.service_mut(&key, service, revision).instances.remove(id);
         self.instance_count -= 1;
         self.slots.release(present.slot);
-        self.drop_if_blank(&key);
+        self.drop_if_blank(&key, revision);
         let (service, id) = (present.service.clone(), id.clone());
         let change = Change::InstanceRemoved { service, id, slot: present.slot, created: present.created };
         Ok(Done { reason, ..Done::new(Reply::Removed { existed: true }, Some(change)) })

@@ -38,7 +38,12 @@ impl Catalog {
         Ok(Done::written(old.is_none(), revision, change))
     }
 
-    pub(super) fn remove_service(&mut self, service: &ServiceName, expect: Precondition) -> Result<Done, Refusal> {
+    pub(super) fn remove_service(
+        &mut self,
+        revision: Revision,
+        service: &ServiceName,
+        expect: Precondition,
+    ) -> Result<Done, Refusal> {
         let key = ServiceKey::from(service);
         let Some(entry) = self.services.get(&key).cloned() else {
             check(expect, None)?;
@@ -51,7 +56,7 @@ impl Catalog {
         let definition = entry.definition.as_deref();
         self.index_tags(&key, definition.iter().flat_map(|old| old.tags.iter()), std::iter::empty());
         self.index_capabilities(&key, definition, None);
-        self.services.remove(&key);
+        self.drop_service(&key, revision);
         let change = Change::ServiceRemoved { service: entry.name.clone() };
         Ok(Done::new(Reply::Removed { existed: true }, Some(change)))
     }
@@ -113,12 +118,20 @@ impl Catalog {
         let entry = self.services.entry(key.clone()).or_insert_with(|| Arc::new(Service::new(name.clone(), revision)));
         let entry = Arc::make_mut(entry);
         entry.modified = revision;
+        self.indexes.services = revision;
         entry
     }
 
-    pub(super) fn drop_if_blank(&mut self, key: &ServiceKey) {
+    pub(super) fn drop_if_blank(&mut self, key: &ServiceKey, revision: Revision) {
         if self.services.get(key).is_some_and(|entry| entry.is_blank()) {
-            self.services.remove(key);
+            self.drop_service(key, revision);
+        }
+    }
+
+    fn drop_service(&mut self, key: &ServiceKey, revision: Revision) {
+        if let Some(service) = self.services.remove(key) {
+            self.gone_services.add(key, &service.name, revision);
+            self.indexes.services = revision;
         }
     }
 

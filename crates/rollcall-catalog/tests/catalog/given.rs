@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use rollcall_catalog::{
-    Actor, Catalog, Command, ImportError, Importer, Precondition, Request, RequestId, SnapshotRecord,
+    Actor, Catalog, Command, FiredEvent, ImportError, Importer, Precondition, Request, RequestId, SnapshotRecord,
 };
 use rollcall_types::{
-    Endpoint, InstanceId, InstanceSpec, KvKey, Port, Revision, ServiceName, Tags, UnixMillis, Weight,
+    CheckKind, CheckSpec, Endpoint, InstanceId, InstanceSpec, KvKey, Millis, Port, Revision, ServiceName, Status, Tags,
+    Text, UnixMillis, Weight,
 };
 
 pub(crate) fn service(name: &str) -> ServiceName {
@@ -49,6 +50,25 @@ pub(crate) fn spec(port: u64) -> InstanceSpec {
         checks: Box::default(),
         deregister_after: None,
     }
+}
+
+/// Checks by heartbeats that are critical until they are heard; those whose id begins with `ok-` pass until then.
+pub(crate) fn checks<'a>(ids: impl IntoIterator<Item = &'a str>) -> Box<[CheckSpec]> {
+    let check = |id: &str| CheckSpec {
+        id: id.parse().unwrap(),
+        name: Text::default(),
+        notes: Text::default(),
+        capability: None,
+        kind: CheckKind::Ttl {
+            ttl: Millis::new(10_000),
+            initial: if id.starts_with("ok-") { Status::Passing } else { Status::Critical },
+        },
+        interval: Millis::new(10_000),
+        timeout: Millis::new(1_000),
+        failures_before_critical: 1,
+        successes_before_passing: 1,
+    };
+    ids.into_iter().map(check).collect()
 }
 
 pub(crate) fn register(service_name: &str, id: &str, port: u64) -> Command {
@@ -107,4 +127,10 @@ pub(crate) fn after(commands: impl IntoIterator<Item = Command>) -> Catalog {
         catalog.apply(Revision::new(revision), &request(revision, command));
     }
     catalog
+}
+
+/// An event with nothing but a name.
+pub(crate) fn fired(id: u128) -> FiredEvent {
+    let (name, nothing) = ("deploy".parse().unwrap(), rollcall_types::Text::default());
+    FiredEvent { id, name, payload: bytes::Bytes::new(), nodes: nothing.clone(), services: nothing, tag: None }
 }

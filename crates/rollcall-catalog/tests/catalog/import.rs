@@ -3,8 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollcall_catalog::{Catalog, Command, ImportError, Precondition, Request, RequestId, SnapshotRecord, StatusChange};
-use rollcall_types::{Lifecycle, Revision, ServiceDefinition, Status, StatusCause};
+use rollcall_catalog::{
+    Catalog, Command, ImportError, KvOp, KvWrite, Precondition, Request, RequestId, SnapshotRecord, StatusChange,
+};
+use rollcall_types::{
+    CheckStatuses, Lifecycle, Millis, OnSessionEnd, Revision, ServiceDefinition, SessionCheck, SessionId, SessionSpec,
+    Status, StatusCause,
+};
 use serde_json::Value;
 
 use crate::given::{self, import, register, request, request_with_key, stream};
@@ -45,6 +50,12 @@ fn rich() -> Catalog {
         expect: Precondition::None,
         reason: None,
     };
+    let end = |service: &str| Command::Deregister {
+        service: given::service(service),
+        id: given::instance("last"),
+        expect: Precondition::None,
+        reason: None,
+    };
     let allocate = |name: &str| Command::AllocateNode { name: name.parse().unwrap(), nonce: 7 };
     let mut catalog = given::after([
         register("web", "gone", 1),
@@ -63,6 +74,10 @@ fn rich() -> Catalog {
         put("m", "3"),
         allocate("n1"),
         allocate("n2"),
+        register("old", "last", 1),
+        end("old"),
+        register("older", "last", 1),
+        end("older"),
     ]);
     let turn = |id: &str, created: u64, to: Status| StatusChange {
         service: given::service("web"),
@@ -70,6 +85,7 @@ fn rich() -> Catalog {
         created: Revision::new(created),
         to,
         cause: StatusCause::Observed,
+        checks: CheckStatuses::from_parts(1, 7),
     };
     let turns = [turn("a", 2, Status::Passing), turn("b", 6, Status::Critical), turn("a", 2, Status::Warning)];
     let journal = Command::RecordStatuses { transitions: turns.into() };
@@ -85,7 +101,39 @@ fn rich() -> Catalog {
         send(&|revision| Request { id: Some(id.clone()), ..request(revision, put("k", "5")) });
     }
     send(&|revision| request(revision, journal.clone()));
+    for command in held_keys() {
+        send(&|revision| request(revision, command.clone()));
+    }
     catalog
+}
+
+/// Two open sessions that hold keys, two that ended, two keys that are gone, two events.
+fn held_keys() -> Vec<Command> {
+    let id = SessionId::new;
+    let spec = SessionSpec {
+        name: "elect".parse().unwrap(),
+        node: "n1".parse().unwrap(),
+        ttl: Some(Millis::new(10_000)),
+        lock_delay: Millis::new(15_000),
+        on_end: OnSessionEnd::Release,
+        checks: Box::new([SessionCheck::Node]),
+    };
+    let open = |number| Command::OpenSession { id: id(number), spec: Arc::new(spec.clone()) };
+    let acquire = |key: &str, number| {
+        let write = KvWrite { key: given::key(key), value: Bytes::new(), flags: 0 };
+        Command::KvTransact { ops: Arc::new([KvOp::Acquire { write, session: id(number) }]) }
+    };
+    let close = |number| Command::CloseSession { id: id(number), renewed: None, reason: None };
+    let write = |key: &str| KvWrite { key: given::key(key), value: Bytes::from_static(b"v"), flags: 0 };
+    let put = |key: &str| KvOp::Put { write: write(key), expect: Precondition::None };
+    let several = Command::KvTransact {
+        ops: Arc::new([put("gone/1"), put("gone/2"), KvOp::DeletePrefix { prefix: "gone/".parse().unwrap() }]),
+    };
+    let fire = |number| Command::FireEvent { event: Arc::new(given::fired(number)) };
+    let mut commands: Vec<_> = (1..=4).map(open).collect();
+    commands.extend([acquire("x", 1), acquire("y", 2), acquire("p", 3), acquire("q", 4), close(3), close(4)]);
+    commands.extend([Command::RenewSession { id: id(1) }, several, fire(1), fire(2)]);
+    commands
 }
 
 fn records() -> Vec<SnapshotRecord> {
@@ -211,6 +259,16 @@ fn a_record_that_contradicts_those_before_it_is_refused() {
     check("Instance", "/journaled/status", "Critical".into());
     check("Kv", "/entry/modified", later.into());
     check("Kv", "/entry/created", later.into());
+    check("Kv", "/entry/session", 9.into());
+    check("LockSession", "/renewed", (later).into());
+    check("LockSession", "/created", (later).into());
+    check("LockDelay", "/delay/since", later.into());
+    check("LockDelay", "/key", "same".into());
+    check("Tombstone", "/tombstone/removed", later.into());
+    check("Tombstone", "/key", "x".into());
+    check("GoneService", "/removed", later.into());
+    check("GoneService", "/name", "same".into());
+    check("UserEvent", "/revision", later.into());
     check("Node", "/name", "n1".into());
     check("Node", "/node", 100.into());
     check("Node", "/node", 103.into());

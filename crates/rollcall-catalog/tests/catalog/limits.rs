@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rollcall_catalog::{
-    Applied, Catalog, Command, EVENTS_MAX, KV_BYTES_MAX, Limit, Precondition, Refusal, Reply, SERVICES_MAX,
-    StatusChange,
+    Applied, Catalog, Command, EVENTS_MAX, KV_BYTES_MAX, KvOp, KvProblem, KvWrite, Limit, Precondition, Refusal, Reply,
+    Request, RequestId, SERVICES_MAX, StatusChange,
 };
-use rollcall_types::{ENTRY_TRANSITIONS_MAX, Revision, ServiceDefinition, Status, StatusCause};
+use rollcall_types::{
+    CheckStatuses, ENTRY_TRANSITIONS_MAX, Revision, ServiceDefinition, SessionId, Status, StatusCause,
+};
 
 use crate::given::{self, register, request};
+use crate::script;
 
 fn apply(catalog: &mut Catalog, command: Command) -> Applied {
     let revision = catalog.revision().get() + 1;
@@ -88,6 +91,7 @@ fn one_transition_too_many_is_refused_and_as_many_as_fit_are_one_event() {
         created: Revision::new(n),
         to: Status::Critical,
         cause: StatusCause::Confirmed,
+        checks: CheckStatuses::default(),
     };
     let record = |catalog: &mut Catalog, numbers: RangeInclusive<u64>| {
         apply(catalog, Command::RecordStatuses { transitions: numbers.map(critical).collect() })
@@ -122,6 +126,7 @@ fn the_ring_holds_as_many_changes_however_many_are_in_one_event() {
         created: Revision::new(1),
         to,
         cause: StatusCause::Observed,
+        checks: CheckStatuses::default(),
     };
     let transitions: Arc<[StatusChange]> = turns.map(turn).collect();
     let full = EVENTS_MAX / ENTRY_TRANSITIONS_MAX;
@@ -167,4 +172,53 @@ fn a_page_that_holds_the_last_match_says_that_it_is_the_last() {
     let page = catalog.services_page(None, 2, |service| &*service.name != "c");
     assert_eq!(page.services.len(), 2);
     assert_eq!(page.next, None);
+}
+
+/// A snapshot holds each record whole, and refuses one that is larger than 16 MiB: so nothing that is kept may add up to that.
+#[test]
+fn no_record_grows_with_the_values_that_a_session_held_or_a_transaction_read() {
+    let mut catalog = Catalog::default();
+    let session = SessionId::new(1);
+    apply(&mut catalog, Command::OpenSession { id: session, spec: Arc::new(script::plain_session()) });
+    let value = Bytes::from(vec![b'x'; 512 << 10]);
+    for key in 0..40 {
+        let write = KvWrite { key: given::key(&format!("held/{key}")), value: value.clone(), flags: 0 };
+        apply(&mut catalog, Command::KvTransact { ops: [KvOp::Acquire { write, session }].into() });
+    }
+    for sequence in 1..=40 {
+        let ops = [KvOp::Get { key: given::key("held/1") }].into();
+        let id = RequestId::Sequence { client: Arc::from("1/a"), sequence, acknowledged_below: 1 };
+        let revision = catalog.revision().get() + 1;
+        let request = Request { id: Some(id), ..given::request(revision, Command::KvTransact { ops }) };
+        let answered = catalog.apply(Revision::new(revision), &request).outcome.reply;
+        assert!(matches!(answered, Reply::Transacted { results } if results[0].entry.value.len() == value.len()));
+        let again = catalog.apply(Revision::new(revision + 1), &request).outcome;
+        assert_eq!((again.replayed, again.reply), (true, Reply::Refused(Refusal::AnswerForgotten)));
+    }
+    apply(&mut catalog, Command::CloseSession { id: session, renewed: None, reason: None });
+    let longest = catalog.export().map(|record| format!("{record:?}").len()).max();
+    assert!(longest.is_some_and(|bytes| bytes < 4 * value.len()), "{longest:?}: one value alone is shown so long");
+}
+
+#[test]
+fn a_session_holds_so_many_keys_and_not_one_more() {
+    let mut catalog = Catalog::default();
+    let session = SessionId::new(1);
+    apply(&mut catalog, Command::OpenSession { id: session, spec: Arc::new(script::plain_session()) });
+    let acquire = |key: usize| {
+        let write = KvWrite { key: given::key(&format!("held/{key}")), value: Bytes::new(), flags: 0 };
+        Command::KvTransact { ops: [KvOp::Acquire { write, session }].into() }
+    };
+    for key in 0..8_192 {
+        assert!(matches!(apply(&mut catalog, acquire(key)).outcome.reply, Reply::Transacted { .. }));
+    }
+    let Reply::Refused(Refusal::TransactionFailed { failures }) = apply(&mut catalog, acquire(8_192)).outcome.reply
+    else {
+        panic!("one too many is refused");
+    };
+    assert_eq!(failures[0].problem, KvProblem::TooManyKeys { max: 8_192 });
+    assert!(
+        matches!(apply(&mut catalog, acquire(7)).outcome.reply, Reply::Transacted { .. }),
+        "what it holds it may set"
+    );
 }

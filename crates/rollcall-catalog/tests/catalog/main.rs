@@ -14,6 +14,7 @@ mod import;
 mod limits;
 mod memory;
 mod model;
+mod model_locks;
 mod replicas;
 mod script;
 mod story;

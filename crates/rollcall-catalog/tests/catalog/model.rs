@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::model_locks::Locks;
 use rollcall_catalog::{
     Command, Config, Instance, Journaled, KvEntry, NodeRecord, Outcome, Precondition, Refusal, Reply, Request,
     RequestId, StatusChange,
 };
 use rollcall_types::{
-    InstanceId, KvKey, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, Status, StatusCause, UnixMillis,
+    CheckStatuses, InstanceId, KvKey, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, Status, StatusCause,
+    UnixMillis,
 };
 
 type Answer = Result<Reply, Refusal>;
@@ -36,6 +38,8 @@ pub(crate) struct Model {
     nodes_ever: u64,
     keys: BTreeMap<Arc<str>, (u64, Outcome)>,
     sessions: BTreeMap<Arc<str>, (u64, BTreeMap<u64, Outcome>)>,
+    pub(crate) locks: Locks,
+    events: Vec<(u128, Revision)>,
 }
 
 impl Model {
@@ -48,6 +52,8 @@ impl Model {
             nodes_ever: 0,
             keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            locks: Locks::default(),
+            events: Vec::new(),
         }
     }
 
@@ -127,7 +133,10 @@ impl Model {
                 match old {
                     Some(old) if old.value == *value && old.flags == *flags => Ok(unchanged(old.modified)),
                     old => {
-                        let entry = KvEntry { value: value.clone(), flags: *flags, created, modified: revision };
+                        let session = old.as_ref().and_then(|old| old.session);
+                        let lock_index = self.locks.lock_index(key);
+                        let (value, flags) = (value.clone(), *flags);
+                        let entry = KvEntry { value, flags, created, modified: revision, lock_index, session };
                         self.kv.insert(key.clone(), entry);
                         Ok(written(old.is_none(), revision))
                     }
@@ -149,9 +158,25 @@ impl Model {
             },
             Command::ForgetNode { node } => Ok(Reply::Removed { existed: self.nodes.remove(node).is_some() }),
             Command::RecordStatuses { transitions } => {
-                let recorded = transitions.iter().filter(|change| self.journal(change)).count();
+                let recorded = transitions.iter().filter(|change| self.journal(revision, change)).count();
                 Ok(Reply::StatusesRecorded { transitions: recorded as u64 })
             }
+            Command::KvTransact { ops } => {
+                let before = self.kv.clone();
+                let done = self.locks.transact(&mut self.kv, revision, ops);
+                done.inspect_err(|_| self.kv = before)
+            }
+            Command::OpenSession { .. }
+            | Command::RenewSession { .. }
+            | Command::CloseSession { .. }
+            | Command::EndLockDelays { .. } => self.locks.about_sessions(&mut self.kv, revision, &request.command),
+            Command::FireEvent { event } => Ok(match self.events.iter().find(|(id, _)| *id == event.id) {
+                Some((_, fired)) => unchanged(*fired),
+                None => {
+                    self.events.push((event.id, revision));
+                    written(true, revision)
+                }
+            }),
         }
     }
 
@@ -165,8 +190,14 @@ impl Model {
         }
         let is_new = found.is_none();
         let slot = self.lowest_free_slot();
-        let unseen =
-            Journaled { status: Status::Unknown, cause: StatusCause::Unseen, since: self.clock, critical_since: None };
+        let unseen = Journaled {
+            status: Status::Unknown,
+            cause: StatusCause::Unseen,
+            since: self.clock,
+            critical_since: None,
+            revision: Revision::ZERO,
+            checks: CheckStatuses::default(),
+        };
         let (born, journaled) = found.unwrap_or_else(|| {
             (
                 Instance {
@@ -191,21 +222,27 @@ impl Model {
     }
 
     /// Whether there was something to write down.
-    fn journal(&mut self, change: &StatusChange) -> bool {
+    fn journal(&mut self, revision: Revision, change: &StatusChange) -> bool {
         let clock = self.clock;
         let service = self.services.get_mut(&change.service.to_lowercase());
         let Some((instance, journaled)) = service.and_then(|entry| entry.instances.get_mut(&change.id)) else {
             return false;
         };
-        if instance.created != change.created || journaled.status == change.to {
+        let said = (change.to, change.checks);
+        if instance.created != change.created || (journaled.status, journaled.checks) == said {
             return false;
+        }
+        if journaled.status == change.to {
+            (journaled.checks, journaled.revision) = (change.checks, revision);
+            return true;
         }
         let critical_since = match change.to {
             Status::Critical => Some(journaled.critical_since.unwrap_or(clock)),
             Status::Unknown => journaled.critical_since,
             _ => None,
         };
-        *journaled = Journaled { status: change.to, cause: change.cause, since: clock, critical_since };
+        let (to, cause, checks) = (change.to, change.cause, change.checks);
+        *journaled = Journaled { status: to, cause, since: clock, critical_since, revision, checks };
         true
     }
 
@@ -287,7 +324,7 @@ impl Model {
     }
 }
 
-fn require(expect: Precondition, actual: Option<Revision>) -> Result<(), Refusal> {
+pub(crate) fn require(expect: Precondition, actual: Option<Revision>) -> Result<(), Refusal> {
     let is_met = match expect {
         Precondition::None => true,
         Precondition::Exists => actual.is_some(),

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rollcall_catalog::{Command, Precondition, Request, RequestId, StatusChange};
+use rollcall_catalog::{Command, KvOp, KvWrite, Precondition, Request, RequestId, StatusChange};
 use rollcall_types::{
-    InstanceId, InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, ServiceName, Status, StatusCause,
-    UnixMillis,
+    CheckStatuses, InstanceId, InstanceSpec, Lifecycle, Millis, NodeId, OnSessionEnd, Revision, ServiceDefinition,
+    ServiceName, SessionId, SessionSpec, Status, StatusCause, UnixMillis,
 };
 
 use crate::given;
@@ -109,6 +109,19 @@ fn read_command(verb: &str, words: &mut Words) -> Command {
             let flags = words.option("flags").map_or(0, |flags| flags.parse().unwrap());
             Command::KvPut { key, value: Bytes::from(words.next()), flags, expect }
         }
+        "transact" => Command::KvTransact { ops: read_ops(words) },
+        "open" => Command::OpenSession { id: session(&words.next()), spec: Arc::new(read_session(words)) },
+        "renew" => Command::RenewSession { id: session(&words.next()) },
+        "close" => Command::CloseSession {
+            id: session(&words.next()),
+            renewed: words.option("renewed").map(|at| read_revision(&at)),
+            reason: words.option("reason").map(|reason| reason.parse().unwrap()),
+        },
+        "end-delay" => {
+            let (key, since) = (given::key(&words.next()), read_revision(&words.next()));
+            Command::EndLockDelays { ended: Arc::new([(key, since)]) }
+        }
+        "fire" => Command::FireEvent { event: Arc::new(given::fired(words.next().parse().unwrap())) },
         "kv-delete" => Command::KvDelete { key: given::key(&words.next()), expect },
         "allocate" => Command::AllocateNode {
             name: words.next().parse().unwrap(),
@@ -122,7 +135,58 @@ fn read_command(verb: &str, words: &mut Words) -> Command {
     }
 }
 
-/// `SERVICE/INSTANCE@CREATED:STATUS` or the same and `:CAUSE`; `observed` otherwise.
+/// Session `s1` has the number 1.
+pub(crate) fn session(word: &str) -> SessionId {
+    SessionId::new(word.strip_prefix('s').expect("a session is sNUMBER").parse().unwrap())
+}
+
+/// A session that lasts until it is closed and leaves nothing behind.
+pub(crate) fn plain_session() -> SessionSpec {
+    read_session(&mut Words::split(""))
+}
+
+fn read_session(words: &mut Words) -> SessionSpec {
+    SessionSpec {
+        name: rollcall_types::Text::default(),
+        node: "n1".parse().unwrap(),
+        ttl: words.option("ttl").map(|ttl| Millis::new(read_millis(&ttl))),
+        lock_delay: Millis::new(words.option("delay").map_or(0, |delay| read_millis(&delay))),
+        on_end: match words.option("then").as_deref() {
+            Some("delete") => OnSessionEnd::Delete,
+            _ => OnSessionEnd::Release,
+        },
+        checks: Box::default(),
+    }
+}
+
+/// Operations with a `;` between them.
+fn read_ops(words: &mut Words) -> Arc<[KvOp]> {
+    let words: Vec<String> = std::mem::take(&mut words.plain).into();
+    words.split(|word| word == ";").map(read_op).collect()
+}
+
+fn read_op(words: &[String]) -> KvOp {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let write =
+        |key: &str, value: &str| KvWrite { key: given::key(key), value: Bytes::from(value.to_owned()), flags: 0 };
+    let expect = |rest: &[&str]| rest.first().map_or(Precondition::None, |expect| read_precondition(expect));
+    match words[..] {
+        ["put", key, value, ref rest @ ..] => KvOp::Put { write: write(key, value), expect: expect(rest) },
+        ["delete", key, ref rest @ ..] => KvOp::Delete { key: given::key(key), expect: expect(rest) },
+        ["delete-under", prefix] => KvOp::DeletePrefix { prefix: prefix.parse().unwrap() },
+        ["acquire", key, value, by] => KvOp::Acquire { write: write(key, value), session: session(by) },
+        ["release", key, value, by] => KvOp::Release { write: write(key, value), session: session(by) },
+        ["get", key] => KvOp::Get { key: given::key(key) },
+        ["get-or-empty", key] => KvOp::GetOrEmpty { key: given::key(key) },
+        ["get-under", prefix] => KvOp::GetPrefix { prefix: prefix.parse().unwrap() },
+        ["check", key, ref rest @ ..] => KvOp::Check { key: given::key(key), expect: expect(rest) },
+        ["check-session", key, by] => KvOp::CheckSession { key: given::key(key), session: session(by) },
+        ref other => panic!("no such operation: {other:?}"),
+    }
+}
+
+/// `SERVICE/INSTANCE@CREATED:STATUS` or the same and `:CAUSE`; `observed` otherwise. `:CHECK~STATUS,…` after a cause says that of
+/// each check, in the order of the registration.
 fn read_change(word: &str) -> StatusChange {
     let (place, said) = word.split_once('@').expect("SERVICE/INSTANCE@CREATED:STATUS");
     let (service, id) = place.split_once('/').expect("SERVICE/INSTANCE");
@@ -135,7 +199,12 @@ fn read_change(word: &str) -> StatusChange {
         [StatusCause::Unseen, StatusCause::Stale, StatusCause::Observed, StatusCause::Confirmed, StatusCause::Path];
     let named = said.next().unwrap_or("observed");
     let cause = causes.into_iter().find(|cause| cause.as_str() == named).expect("a cause");
-    StatusChange { service: given::service(service), id: given::instance(id), created, to, cause }
+    let told: Vec<_> =
+        said.next().into_iter().flat_map(list).map(|word| word.split_once('~').expect("CHECK~STATUS")).collect();
+    let checks = given::checks(told.iter().map(|(id, _)| *id));
+    let checks = CheckStatuses::of(&checks, |place, _| statuses.into_iter().find(|it| it.as_str() == told[place].1));
+    let checks = if told.is_empty() { CheckStatuses::default() } else { checks };
+    StatusChange { service: given::service(service), id: given::instance(id), created, to, cause, checks }
 }
 
 fn read_spec(words: &mut Words) -> InstanceSpec {
@@ -145,6 +214,7 @@ fn read_spec(words: &mut Words) -> InstanceSpec {
         tags: given::tags(list(&tags)),
         zone: words.option("zone").map(|zone| zone.parse().unwrap()),
         version: words.option("version").map(|version| version.parse().unwrap()),
+        checks: given::checks(list(&words.option("checks").unwrap_or_default())),
         ..given::spec(port)
     }
 }

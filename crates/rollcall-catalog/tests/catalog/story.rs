@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use rollcall_catalog::{Applied, Catalog, Change, Event, Instance, Journaled, KvEntry, Reply, Request, Transition};
-use rollcall_types::{Lifecycle, Revision, UnixMillis};
+use rollcall_catalog::{
+    Applied, Catalog, Change, Command, Event, Instance, Journaled, KvChange, KvEntry, KvFailure, KvResult, Refusal,
+    Reply, Request, Transition,
+};
+use rollcall_types::{Lifecycle, Revision, SessionId, UnixMillis};
 
 use crate::given::{self, content, import, stream};
 use crate::script::{self, Step};
@@ -67,7 +70,7 @@ impl Story {
         let applied = self.catalog.apply(revision, request);
         if let Some(before) = before {
             let is_same = content(&self.catalog) == before;
-            let is_silent = applied.event.is_none() && !is_about_a_node(&applied);
+            let is_silent = applied.event.is_none() && !is_about_a_node(&applied) && !is_about_time(request);
             assert!(is_same || !is_silent, "@{revision} said nothing and changed something");
         }
         describe(revision, &applied)
@@ -80,6 +83,11 @@ impl Story {
         self.catalog = copy;
         "snapshot read back; the copy goes on".to_owned()
     }
+}
+
+/// That a holder is there, and that a delay is over, comes too often to be told.
+fn is_about_time(request: &Request) -> bool {
+    matches!(request.command, Command::RenewSession { .. } | Command::EndLockDelays { .. })
 }
 
 /// Node ids are no events: nobody watches them.
@@ -106,6 +114,16 @@ fn describe(revision: Revision, applied: &Applied) -> String {
         Reply::Removed { existed: false } => line.push_str("was not there"),
         Reply::NodeAllocated { node } => write!(line, "node {node}").unwrap(),
         Reply::StatusesRecorded { transitions } => write!(line, "{transitions} recorded").unwrap(),
+        Reply::Transacted { results } => {
+            line.push_str("transacted");
+            for KvResult { op, key, entry } in results.iter() {
+                write!(line, " [{op}: {key}={}]", entry_text(entry)).unwrap();
+            }
+        }
+        Reply::Refused(Refusal::TransactionFailed { failures }) => {
+            let failures = failures.iter().map(|KvFailure { op, problem }| format!("[{op}: {problem}]"));
+            write!(line, "refused: {}", failures.collect::<Vec<_>>().join(" ")).unwrap();
+        }
         Reply::Refused(refusal) => write!(line, "refused: {refusal}").unwrap(),
     }
     if let Reply::Written { changed: true, modified, .. } = outcome.reply {
@@ -129,9 +147,17 @@ fn describe_event(event: &Event) -> String {
         Change::ConfigSet { service, config } => write!(line, "{service} version {}", config.version).unwrap(),
         Change::KvPut { key, entry } => write!(line, "{key}={}", value(entry)).unwrap(),
         Change::KvRemoved { key } => line.push_str(key),
+        Change::KvChanged { changes } => line.push_str(&key_changes(changes)),
+        Change::SessionOpened { session } => write!(line, "s{}", number(session.id)).unwrap(),
+        Change::SessionClosed { session, changes } => {
+            write!(line, "s{}: {}", number(session.id), key_changes(changes)).unwrap();
+        }
+        Change::UserEvent { event } => write!(line, "{} {}", event.fired.name, event.fired.id).unwrap(),
         Change::StatusesChanged { transitions } => {
-            let told = transitions.iter().take(4).map(|Transition { service, id, slot, from, to, cause }| {
-                format!("{service}/{id} in slot {slot} {from} → {to} ({cause})")
+            let told = transitions.iter().take(4).map(|it| {
+                let Transition { service, id, slot, from, to, cause } = it;
+                let what = if it.is_of_instance() { "" } else { " by a check alone" };
+                format!("{service}/{id} in slot {slot} {from} → {to} ({cause}){what}")
             });
             line.push_str(&told.collect::<Vec<_>>().join(", "));
             if transitions.len() > 4 {
@@ -146,6 +172,27 @@ fn describe_event(event: &Event) -> String {
         write!(line, " by {}", event.actor.name).unwrap();
     }
     line
+}
+
+fn key_changes(changes: &[KvChange]) -> String {
+    let told = changes.iter().map(|change| match change {
+        KvChange::Put { key, entry } => format!("{key}={}", entry_text(entry)),
+        KvChange::Removed { key } => format!("-{key}"),
+        KvChange::PrefixRemoved { prefix, keys } => format!("-{prefix}* ({keys})"),
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A value, and who holds it.
+fn entry_text(entry: &KvEntry) -> String {
+    let lock = entry.session.map(|holder| format!(" held by s{} as {}", number(holder), entry.lock_index));
+    format!("{}{} @{}", value(entry), lock.unwrap_or_default(), entry.modified)
+}
+
+/// The number in an id, as the stories write it.
+fn number(id: SessionId) -> u64 {
+    let hex = id.to_string().replace('-', "");
+    u64::from_str_radix(&hex[16..], 16).unwrap()
 }
 
 fn events(catalog: &Catalog, cursor: Revision) -> String {
@@ -196,6 +243,28 @@ fn show(catalog: &Catalog, what: &str, name: Option<&str>) -> String {
             let counts = catalog.capabilities().map(|(capability, count)| format!("{capability}({count})"));
             format!("capabilities: {}", names(counts.collect()))
         }
+        ("index", Some(key)) => format!(
+            "index of {key} @{}, under it @{}",
+            catalog.kv_index(&given::key(key)),
+            catalog.kv_prefix_index(key)
+        ),
+        ("service-index", Some(name)) => format!("index of {name} @{}", catalog.service_index(name)),
+        ("sessions", None) => {
+            let sessions = catalog.lock_sessions().values().map(|it| {
+                let held: Vec<_> = catalog.held_by(it.id).map(|key| key.as_str()).collect();
+                format!("s{} renewed @{} holds [{}]", number(it.id), it.renewed, held.join(" "))
+            });
+            format!("sessions: {}", names(sessions.collect()))
+        }
+        ("delays", None) => {
+            let delays =
+                catalog.lock_delays().iter().map(|(key, it)| format!("{key} since @{} for {}", it.since, it.delay));
+            format!("delays: {}", names(delays.collect()))
+        }
+        ("fired", None) => {
+            let events = catalog.user_events().map(|it| format!("{} {} @{}", it.fired.name, it.fired.id, it.revision));
+            format!("fired: {}", names(events.collect()))
+        }
         ("kv", prefix) => {
             let keys = catalog.kv_prefix(prefix.unwrap_or_default()).map(|(key, entry)| {
                 let KvEntry { flags, created, modified, .. } = &**entry;
@@ -238,9 +307,14 @@ fn slots(catalog: &Catalog) -> Vec<String> {
 fn journal(catalog: &Catalog) -> String {
     let instances = catalog.services().flat_map(|service| service.instances.values());
     let told = instances.map(|instance| {
-        let Journaled { status, cause, since, critical_since } = catalog.journaled(instance);
+        let Journaled { status, cause, since, critical_since, checks, .. } = catalog.journaled(instance);
+        let told =
+            instance.spec.checks.iter().filter_map(|check| {
+                Some(format!(", {} {}", check.id, checks.of_check(&instance.spec.checks, &check.id)?))
+            });
+        let told: String = told.collect();
         let critical = critical_since.map(|at| format!(", critical since {}", seconds(at))).unwrap_or_default();
-        format!("\n  {}/{} {status} ({cause}) since {}{critical}", instance.service, instance.id, seconds(since))
+        format!("\n  {}/{} {status} ({cause}) since {}{critical}{told}", instance.service, instance.id, seconds(since))
     });
     told.collect()
 }

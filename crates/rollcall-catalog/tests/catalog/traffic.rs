@@ -8,8 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
-use rollcall_catalog::{Catalog, Command, Precondition, Request, RequestId, StatusChange};
-use rollcall_types::{InstanceSpec, Lifecycle, NodeId, Revision, ServiceDefinition, Status, StatusCause, UnixMillis};
+use rollcall_catalog::{Catalog, Command, KvOp, KvWrite, Precondition, Request, RequestId, StatusChange};
+use rollcall_types::{
+    CheckStatuses, InstanceSpec, KvKey, Lifecycle, Millis, NodeId, OnSessionEnd, Revision, ServiceDefinition,
+    SessionId, SessionSpec, Status, StatusCause, UnixMillis,
+};
 
 use crate::given;
 
@@ -169,7 +172,32 @@ fn expect_current(catalog: &Catalog, command: &mut Command) {
             });
             *transitions = current.collect();
         }
-        Command::AllocateNode { .. } | Command::ForgetNode { .. } => {}
+        Command::CloseSession { id, renewed, .. } => {
+            *renewed = catalog.lock_sessions().get(id).map(|session| session.renewed);
+        }
+        Command::EndLockDelays { ended } => {
+            *ended = catalog.lock_delays().iter().map(|(key, delay)| (key.clone(), delay.since)).collect();
+        }
+        Command::KvTransact { ops } => *ops = ops.iter().map(|op| current_op(catalog, op)).collect(),
+        Command::AllocateNode { .. }
+        | Command::ForgetNode { .. }
+        | Command::OpenSession { .. }
+        | Command::RenewSession { .. }
+        | Command::FireEvent { .. } => {}
+    }
+}
+
+/// The same operation, by the session that holds the key.
+fn current_op(catalog: &Catalog, op: &KvOp) -> KvOp {
+    let holder = |key: &KvKey| catalog.kv(key).and_then(|entry| entry.session);
+    match op {
+        KvOp::Release { write, session } => {
+            KvOp::Release { write: write.clone(), session: holder(&write.key).unwrap_or(*session) }
+        }
+        KvOp::CheckSession { key, session } => {
+            KvOp::CheckSession { key: key.clone(), session: holder(key).unwrap_or(*session) }
+        }
+        other => other.clone(),
     }
 }
 
@@ -192,7 +220,7 @@ fn precondition() -> impl Strategy<Value = Precondition> + Clone {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![8 => about_instances(), 5 => about_services(), 4 => about_keys(), 2 => about_nodes(), 6 => journal()]
+    prop_oneof![8 => about_instances(), 5 => about_services(), 4 => about_keys(), 2 => about_nodes(), 6 => journal(), 4 => transaction(), 5 => about_sessions()]
 }
 
 fn about_instances() -> impl Strategy<Value = Command> {
@@ -246,6 +274,57 @@ fn about_keys() -> impl Strategy<Value = Command> {
     prop_oneof![2 => put, 1 => delete]
 }
 
+fn session() -> impl Strategy<Value = SessionId> + Clone {
+    (1..4_u128).prop_map(SessionId::new)
+}
+
+fn op() -> impl Strategy<Value = KvOp> {
+    let write = (select(KEYS), select(&["", "x", "yy"][..]), 0..2_u64).prop_map(|(key, value, flags)| KvWrite {
+        key: given::key(key),
+        value: Bytes::from_static(value.as_bytes()),
+        flags,
+    });
+    let key = select(KEYS).prop_map(given::key);
+    let prefix = select(&["", "a", "b/"][..]).prop_map(|prefix| prefix.parse().unwrap());
+    prop_oneof![
+        3 => (write.clone(), precondition()).prop_map(|(write, expect)| KvOp::Put { write, expect }),
+        2 => (key.clone(), precondition()).prop_map(|(key, expect)| KvOp::Delete { key, expect }),
+        1 => prefix.clone().prop_map(|prefix| KvOp::DeletePrefix { prefix }),
+        6 => (write.clone(), session()).prop_map(|(write, session)| KvOp::Acquire { write, session }),
+        4 => (write, session()).prop_map(|(write, session)| KvOp::Release { write, session }),
+        1 => key.clone().prop_map(|key| KvOp::Get { key }),
+        1 => key.clone().prop_map(|key| KvOp::GetOrEmpty { key }),
+        1 => prefix.prop_map(|prefix| KvOp::GetPrefix { prefix }),
+        1 => (key.clone(), precondition()).prop_map(|(key, expect)| KvOp::Check { key, expect }),
+        1 => (key, session()).prop_map(|(key, session)| KvOp::CheckSession { key, session }),
+    ]
+}
+
+fn transaction() -> impl Strategy<Value = Command> {
+    proptest::collection::vec(op(), 0..4).prop_map(|ops| Command::KvTransact { ops: ops.into() })
+}
+
+fn about_sessions() -> impl Strategy<Value = Command> {
+    let on_end = select(&[OnSessionEnd::Release, OnSessionEnd::Delete][..]);
+    let spec = (on_end, select(&[0_u64, 1_000][..])).prop_map(|(on_end, lock_delay)| SessionSpec {
+        name: rollcall_types::Text::default(),
+        node: "n1".parse().unwrap(),
+        ttl: None,
+        lock_delay: Millis::new(lock_delay),
+        on_end,
+        checks: Box::default(),
+    });
+    let open = (session(), spec).prop_map(|(id, spec)| Command::OpenSession { id, spec: Arc::new(spec) });
+    let renew = session().prop_map(|id| Command::RenewSession { id });
+    let renewed = proptest::option::weighted(0.3, (1..20_u64).prop_map(|step| Revision::new(step * STRIDE)));
+    let close = (session(), renewed).prop_map(|(id, renewed)| Command::CloseSession { id, renewed, reason: None });
+    let since = (1..20_u64).prop_map(|step| Revision::new(step * STRIDE));
+    let ended = proptest::collection::vec((select(KEYS).prop_map(given::key), since), 0..3);
+    let end = ended.prop_map(|ended| Command::EndLockDelays { ended: ended.into() });
+    let fire = (0..4_u128).prop_map(|id| Command::FireEvent { event: Arc::new(given::fired(id)) });
+    prop_oneof![5 => open, 1 => renew, 2 => close, 2 => end, 1 => fire]
+}
+
 fn about_nodes() -> impl Strategy<Value = Command> {
     let allocate = (select(&["n1", "n2"][..]), 0..2_u128)
         .prop_map(|(name, nonce)| Command::AllocateNode { name: name.parse().unwrap(), nonce });
@@ -258,13 +337,14 @@ fn journal() -> impl Strategy<Value = Command> {
     let status = select(&[Unknown, Starting, Passing, Warning, Critical][..]);
     let cause = select(&[Stale, Observed, Confirmed, Path][..]);
     let created = (1..20_u64).prop_map(|step| Revision::new(step * STRIDE));
-    let change = (select(SERVICES), select(INSTANCES), created, status, cause);
-    let change = change.prop_map(|(service, id, created, to, cause)| StatusChange {
+    let change = (select(SERVICES), select(INSTANCES), created, status, cause, 0..4_u32);
+    let change = change.prop_map(|(service, id, created, to, cause, bits)| StatusChange {
         service: given::service(service),
         id: given::instance(id),
         created,
         to,
         cause,
+        checks: CheckStatuses::from_parts(1, bits),
     });
     proptest::collection::vec(change, 0..5)
         .prop_map(|transitions| Command::RecordStatuses { transitions: transitions.into() })

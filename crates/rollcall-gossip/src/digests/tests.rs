@@ -1,4 +1,4 @@
-use rollcall_health::detector::{Cause, Lateness};
+use rollcall_health::detector::{Cause, Lateness, State};
 use rollcall_health::{DIGEST_TEXT_MAX, Status};
 use rollcall_types::{MonoTime, Revision, UnixMillis};
 
@@ -6,8 +6,11 @@ use super::*;
 use crate::clock::Clock;
 use crate::publish::{KEYS_MAX, Published};
 use crate::values::{MemberValues, Values};
+use crate::view::Member;
 
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// The detector's silence, and one after which evidence counts no more.
+const SILENCE: Duration = Duration::from_secs(1);
+const TOO_LONG: Duration = Duration::from_secs(6);
 const LONG: Duration = Duration::from_secs(3_600);
 /// Gossip's version of the values that tests receive.
 const VERSION: u64 = 5;
@@ -57,6 +60,7 @@ fn member(text: &str, state: State, silence: Duration) -> Member {
         since: MonoTime::default(),
         cause: Cause::Discovered,
         witnesses: Vec::new(),
+        was_heard: true,
         silence,
         patience: Duration::from_secs(1),
         rtt: None,
@@ -81,7 +85,7 @@ fn update(member: &str, key: &str, version: u64, value: Option<&str>) -> Update 
 /// A receiver, and the updates it takes in.
 fn receiver(shared: &Arc<Shared>) -> (Receiver, broadcast::Receiver<Update>, Digests) {
     let digests = Digests::new(DigestKind::Health, shared.clone());
-    (Receiver::new(digests.inner.clone(), SILENCE_MAX), shared.updates.subscribe(), digests)
+    (Receiver::new(digests.inner.clone(), SILENCE), shared.updates.subscribe(), digests)
 }
 
 /// What `member` is seen to say of slot 0, as it counts; `None` when it says nothing.
@@ -96,8 +100,8 @@ fn evidence_counts_while_its_observer_is_heard_and_not_dead() {
     for (state, silence, expected) in [
         (State::Alive, short, Status::Passing),
         (State::Suspect, short, Status::Passing),
-        (State::Alive, SILENCE_MAX * 2, Status::Unknown),
-        (State::Suspect, SILENCE_MAX * 2, Status::Unknown),
+        (State::Alive, TOO_LONG, Status::Unknown),
+        (State::Suspect, TOO_LONG, Status::Unknown),
         (State::Dead, short, Status::Unknown),
         (State::Left, short, Status::Unknown),
     ] {
@@ -109,6 +113,39 @@ fn evidence_counts_while_its_observer_is_heard_and_not_dead() {
         receiver.look(&shared.view.load());
         assert_eq!(status(&receiver, "n2"), Some(expected), "{state} {silence:?}");
     }
+}
+
+/// A node that started believed, for a second or three, the last word of one that was dead already.
+#[test]
+fn of_a_member_that_is_only_told_of_no_evidence_counts_until_it_is_heard() {
+    let shared = shared("n1");
+    let (mut receiver, mut updates, _) = receiver(&shared);
+    receiver.take_in(update("n2", "h/0", VERSION, Some(&passing())), &mut updates);
+    let mut told_of = member("n2", State::Alive, Duration::ZERO);
+    for (was_heard, expected) in [(false, Status::Unknown), (true, Status::Passing)] {
+        told_of.health.was_heard = was_heard;
+        members(&shared, [told_of.clone()]);
+        receiver.look(&shared.view.load());
+        assert_eq!(status(&receiver, "n2"), Some(expected));
+    }
+}
+
+/// What a member said, gossip forgot after ten minutes of silence; it was kept, and counted again when the member came back without it.
+#[test]
+fn what_gossip_lost_of_a_member_is_gone_and_comes_back_only_if_it_is_still_said() {
+    let shared = shared("n1");
+    let (mut receiver, mut updates, _) = receiver(&shared);
+    members(&shared, [member("n2", State::Alive, Duration::ZERO)]);
+    receiver.look(&shared.view.load());
+    receiver.take_in(update("n2", "h/0", VERSION, Some(&passing())), &mut updates);
+    assert_eq!(status(&receiver, "n2"), Some(Status::Passing));
+    receiver.take_in(update("n2", "h/0", VERSION, None), &mut updates);
+    assert_eq!(status(&receiver, "n2"), None);
+    receiver.take_in(update("n2", "h/0", VERSION, Some(&passing())), &mut updates);
+    assert_eq!(status(&receiver, "n2"), Some(Status::Passing), "it never took that back");
+    receiver.take_in(update("n2", "h/0", VERSION + 1, None), &mut updates);
+    receiver.take_in(update("n2", "h/0", VERSION, Some(&passing())), &mut updates);
+    assert_eq!(status(&receiver, "n2"), None, "this it did take back, and what is older comes late");
 }
 
 #[test]
@@ -240,7 +277,7 @@ fn digests_of_one_kind_are_not_taken_for_those_of_the_other() {
     let published = shared.published.take_all();
     assert_eq!(published.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["l/0"]);
     let mut updates = shared.updates.subscribe();
-    let mut receivers = [health, leases].map(|digests| Receiver::new(digests.inner, SILENCE_MAX));
+    let mut receivers = [health, leases].map(|digests| Receiver::new(digests.inner, SILENCE));
     for receiver in &mut receivers {
         receiver.take_in(update("n2", "l/0", VERSION, Some(&passing())), &mut updates);
     }

@@ -69,7 +69,7 @@ impl Shell {
     pub(super) async fn revive(&mut self, floor: u64) {
         let generations = self.generations.clone();
         let floor = floor.max(self.generation);
-        let taken = tokio::task::spawn_blocking(move || generations.take(floor)).await;
+        let taken = rollcall_io::spawn_blocking(move || generations.take(floor)).await;
         let begun = match taken {
             Ok(Ok(generation)) => {
                 self.generation = generation;

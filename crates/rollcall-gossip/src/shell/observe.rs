@@ -209,6 +209,7 @@ impl Shell {
             since: self.started.0,
             cause: detector::Cause::Discovered,
             witnesses: Vec::new(),
+            was_heard: true,
             silence: Duration::ZERO,
             patience: self.patience,
             rtt: None,

@@ -15,7 +15,7 @@ pub const LOOKERS: usize = 3;
 pub const PROBERS: usize = 2;
 /// Instances above which one node probes each: the work halves, and a death leaves its share unknown for one interval.
 pub const ONE_PROBER_ABOVE: usize = 20_000;
-/// How long a node that was dropped must be fit before it gets its share back.
+/// How long a node that was dropped must be fit before it gets its share back, while [`LOOKERS`] others share the work.
 pub const RETURN_AFTER: Duration = Duration::from_secs(30);
 /// How long it is remembered that a node was dropped. After that it comes back as a new one does, at once.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
@@ -94,7 +94,9 @@ impl Roster {
             self.dropped.pop_last();
         }
         let waits = |name: &NodeName| name != me && self.dropped.get(name).is_some_and(|dropped| dropped.waits(now));
-        let admitted = fit.values().filter(|candidate| !waits(&candidate.name)).take(OBSERVERS_MAX);
+        // Too few who look are worse than work that moves: of one alone, nobody confirms what it sees.
+        let may_wait = fit.keys().filter(|name| !waits(name)).count() >= LOOKERS;
+        let admitted = fit.values().filter(|candidate| !may_wait || !waits(&candidate.name)).take(OBSERVERS_MAX);
         let nodes: Vec<Node> = admitted.map(|candidate| Node::of(candidate)).collect();
         self.dropped.retain(|name, _| nodes.binary_search_by(|node| node.candidate.name.cmp(name)).is_err());
         let has_changed = nodes != self.nodes;

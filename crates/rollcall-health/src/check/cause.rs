@@ -37,6 +37,8 @@ pub enum Cause {
     Forbidden,
     /// Critical: no heartbeat within the time to live.
     HeartbeatMissed,
+    /// Critical: of several checks by heartbeats one is, by a heartbeat or for want of one; who hears them does not tell which.
+    ByHeartbeats,
     /// Warning: the instance works, and one of its capabilities does not.
     CapabilityFailed,
     /// Held at the worse status, since it changed too often.
@@ -62,6 +64,7 @@ impl Cause {
             Self::Resolve => "resolve",
             Self::Forbidden => "forbidden",
             Self::HeartbeatMissed => "heartbeat_missed",
+            Self::ByHeartbeats => "by_heartbeats",
             Self::CapabilityFailed => "capability_failed",
             Self::Flapping => "flapping",
         }
@@ -85,6 +88,7 @@ impl Cause {
             Self::Resolve => "its name has no address",
             Self::Forbidden => "it lies in a network that must not be probed",
             Self::HeartbeatMissed => "no heartbeat within its time to live",
+            Self::ByHeartbeats => "one of its checks by heartbeats says that it fails, or was not heard in time",
             Self::CapabilityFailed => "it works, but one of its capabilities does not",
             Self::Flapping => "it changed too often and is held at the worse status",
         }

@@ -13,7 +13,7 @@ use crate::run_clock::Reading;
 use crate::{Flap, Observation, ScoreStep, Status};
 
 /// For how long an observation holds that rests on no probe, but on heartbeats and aliases, which are looked at every second.
-const VALID_UNPROBED: Duration = Duration::from_secs(30);
+const VALID_UNPROBED: Duration = Duration::from_secs(180);
 
 /// What is held of an instance at one observer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,16 +115,22 @@ impl InstanceRecord {
         self.settle()
     }
 
-    /// Records what is known of the lease; see [`LeaseWatch`](crate::lease::LeaseWatch). `score` is what the instance's
-    /// heartbeats amount to, in [0, 1]. Does nothing when the instance has no lease.
-    pub fn lease(&mut self, status: Status, score: Option<f64>, now: MonoTime) -> Option<Transition> {
+    /// Records what is known of the lease; see [`LeaseWatch`](crate::lease::LeaseWatch). `why_critical` is the cause when that is
+    /// critical; `score` is what its heartbeats amount to, in [0, 1]. Does nothing when the instance has no lease.
+    pub fn lease(
+        &mut self,
+        status: Status,
+        why_critical: Cause,
+        score: Option<f64>,
+        now: MonoTime,
+    ) -> Option<Transition> {
         self.latest = self.latest.max(now);
         let lease = self.lease.as_mut()?;
         let cause = match status {
             Status::Unknown => Cause::NotSeen,
             Status::Starting => Cause::Starting,
             Status::Passing | Status::Warning => Cause::Reported,
-            Status::Critical => Cause::HeartbeatMissed,
+            Status::Critical => why_critical,
         };
         (lease.status, lease.cause) = (status, cause);
         self.reported = score;
@@ -288,13 +294,15 @@ fn badness(status: Status) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use rollcall_types::{CHECKS_MAX, CheckKind, Millis};
+    use rollcall_types::{CHECKS_MAX, CheckKind, Millis, Text};
 
     use super::*;
 
     fn spec(number: usize, interval: u64) -> CheckSpec {
         CheckSpec {
             id: format!("check-{number}").parse().unwrap(),
+            name: Text::default(),
+            notes: Text::default(),
             capability: None,
             kind: CheckKind::Tcp { host: "localhost".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
             interval: Millis::new(interval),

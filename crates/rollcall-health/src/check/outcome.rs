@@ -34,6 +34,9 @@ pub enum Answer {
     Strained,
     /// It does not work.
     Failed(Failure),
+    /// Nothing was asked, for want of room at this observer. That is no evidence: the check stays what it is, and is due again after
+    /// its interval.
+    PutOff,
 }
 
 /// One run of a check.
@@ -49,7 +52,7 @@ impl Outcome {
     /// Whether the answer came, and took longer than [`LATE_FACTOR`] × `expected`.
     pub(super) fn is_late(self, expected: Option<Duration>) -> bool {
         let longest = expected.map_or(Duration::MAX, |expected| expected.mul_f64(LATE_FACTOR));
-        !matches!(self.answer, Answer::Failed(_)) && self.latency > longest
+        matches!(self.answer, Answer::Passed | Answer::Strained) && self.latency > longest
     }
 }
 

@@ -84,6 +84,7 @@ enum Input {
     Probed { timing: Timing, due: MonoTime },
     Heartbeats { ttl: Duration, heard_at: Option<RunTime> },
     Alias,
+    Fixed,
 }
 
 impl CheckRecord {
@@ -93,15 +94,19 @@ impl CheckRecord {
     /// confirm another observer. `draw` is 64 random bits, here as everywhere.
     pub fn new(spec: &CheckSpec, startup_left: Duration, now: MonoTime, draw: u64) -> Self {
         let is_new = startup_left > Duration::ZERO;
-        let (status, cause) =
-            if is_new { (Status::Starting, Cause::Starting) } else { (Status::Unknown, Cause::NotSeen) };
+        let (status, cause) = match spec.kind {
+            CheckKind::Fixed { status } => (status, Cause::Reported),
+            _ if is_new => (Status::Starting, Cause::Starting),
+            _ => (Status::Unknown, Cause::NotSeen),
+        };
         let input = match &spec.kind {
             CheckKind::Http { .. } | CheckKind::Tcp { .. } | CheckKind::Grpc { .. } => {
                 let timing = Timing::of(spec);
                 Input::Probed { timing, due: timing.first(is_new, now, draw) }
             }
-            CheckKind::Ttl { ttl } => Input::Heartbeats { ttl: ttl.duration(), heard_at: None },
+            CheckKind::Ttl { ttl, .. } => Input::Heartbeats { ttl: ttl.duration(), heard_at: None },
             CheckKind::Alias { .. } => Input::Alias,
+            CheckKind::Fixed { .. } => Input::Fixed,
         };
         Self {
             input,
@@ -131,7 +136,11 @@ impl CheckRecord {
     ) -> Option<Transition> {
         let Input::Probed { timing, .. } = self.input else { return None };
         self.latest = self.latest.max(now);
-        let (said, cause) = read(outcome, expected);
+        let Some((said, cause)) = read(outcome, expected) else {
+            let due = timing.next(Purpose::Regular, outcome.latency, self.latest, draw);
+            self.input = Input::Probed { timing, due };
+            return None;
+        };
         if said == Status::Unknown {
             self.answers.clear();
             self.turn(said, cause);
@@ -194,7 +203,7 @@ impl CheckRecord {
     pub fn due(&self) -> Option<MonoTime> {
         match self.input {
             Input::Probed { due, .. } => Some(due),
-            Input::Heartbeats { .. } | Input::Alias => None,
+            Input::Heartbeats { .. } | Input::Alias | Input::Fixed => None,
         }
     }
 
@@ -244,7 +253,7 @@ impl CheckRecord {
     pub fn valid_for(&self) -> Option<Duration> {
         match self.input {
             Input::Probed { timing, .. } => Some(timing.interval * VALID_INTERVALS),
-            Input::Heartbeats { .. } | Input::Alias => None,
+            Input::Heartbeats { .. } | Input::Alias | Input::Fixed => None,
         }
     }
 
@@ -308,13 +317,14 @@ fn has_verdict(status: Status) -> bool {
     status > Status::Starting
 }
 
-/// The status that an outcome speaks for, and why.
-fn read(outcome: Outcome, expected: Option<Duration>) -> (Status, Cause) {
-    match outcome.answer {
+/// The status that an outcome speaks for, and why; `None` when it says nothing.
+fn read(outcome: Outcome, expected: Option<Duration>) -> Option<(Status, Cause)> {
+    Some(match outcome.answer {
+        Answer::PutOff => return None,
         Answer::Failed(Failure::Forbidden) => (Status::Unknown, Cause::Forbidden),
         Answer::Failed(failure) => (Status::Critical, failure.into()),
         Answer::Strained => (Status::Warning, Cause::Strained),
         Answer::Passed if outcome.is_late(expected) => (Status::Warning, Cause::Slow),
         Answer::Passed => (Status::Passing, Cause::Answers),
-    }
+    })
 }

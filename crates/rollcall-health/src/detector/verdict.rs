@@ -6,6 +6,11 @@ use std::time::Duration;
 use rollcall_types::{MonoTime, NodeName};
 
 use super::evidence::Lateness;
+use crate::Freshness;
+
+/// Silences of the detector after which the evidence of a member counts no more though it is not dead. With three independent
+/// silences in a row lost to chance, it would be dead as well.
+pub const SILENT_INTERVALS: u32 = 3;
 
 /// What an observer holds of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,6 +192,9 @@ pub struct Member {
     /// Who suspects it now and counts, in order of name; this node too when it does. At most
     /// [`WITNESSES_MAX`](super::WITNESSES_MAX) others.
     pub witnesses: Vec<NodeName>,
+    /// Whether its heartbeat ever advanced or it answered since it is known here. Until then it may have died before this node came:
+    /// others still tell of it.
+    pub was_heard: bool,
     /// Time since its heartbeat advanced or it answered, without the time during which this process was stalled.
     pub silence: Duration,
     /// The silence after which it is probed and suspected: the base, doubled by each flap.
@@ -201,6 +209,22 @@ pub struct Member {
     pub rival: Option<u64>,
     /// Nothing that it sends reaches us directly, though others hear it.
     pub is_unheard: bool,
+}
+
+impl Member {
+    /// Whether what it tells as an observer counts: while it is alive or suspected, and was heard here within [`SILENT_INTERVALS`]
+    /// of `silence`, the detector's.
+    ///
+    /// Suspicion is no verdict; it ends in a death or is refuted within about a second. The bound on silence is for when no verdict
+    /// comes: on a node that is cut off, which judges nobody, and about a member that flaps, with which the detector is patient.
+    pub fn freshness(&self, silence: Duration) -> Freshness {
+        match self.state {
+            State::Alive | State::Suspect if self.was_heard && self.silence <= silence * SILENT_INTERVALS => {
+                Freshness::Fresh
+            }
+            State::Alive | State::Suspect | State::Dead | State::Left => Freshness::Stale,
+        }
+    }
 }
 
 /// What the detector holds of its own node.

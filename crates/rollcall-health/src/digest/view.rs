@@ -191,6 +191,27 @@ impl HealthView {
         Ok(true)
     }
 
+    /// Drops what an observer said about a chunk, if it is of this version: not because the observer took that back, but because
+    /// gossip here has lost it, and may give it out again as it was. Returns whether the view changed.
+    pub fn lose(&mut self, observer: &Observer, chunk: ChunkId, version: u64) -> bool {
+        if self.observers.get(&observer.name).is_none_or(|known| known.generation != observer.generation) {
+            return false;
+        }
+        let Some(list) = self.chunks.get(&chunk) else { return false };
+        let Ok(place) = find(list, &observer.name) else { return false };
+        if list[place].version != version {
+            return false;
+        }
+        let kept: Arc<[Held]> = list.iter().filter(|held| held.observer != observer.name).cloned().collect();
+        self.digest_count -= 1;
+        if kept.is_empty() {
+            self.chunks.remove(&chunk);
+        } else {
+            self.chunks.insert(chunk, kept);
+        }
+        true
+    }
+
     /// Says whether an observer's evidence counts; until this says so, it does not.
     ///
     /// About an older generation than the one known it says nothing; with a newer one, what the older said is void.

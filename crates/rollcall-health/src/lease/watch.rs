@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rollcall_types::NodeName;
 
+use super::HEARSAY;
 use crate::check::worst_of;
 use crate::run_clock::{Reading, RunTime};
 use crate::{Freshness, Observer, Sighting, Status};
@@ -32,11 +33,12 @@ impl LeaseState {
 
 /// What a prober makes of who vouches for the lease of one instance.
 ///
-/// Invariant: `holder` is the last living node that was seen to vouch for it.
+/// Invariant: `holders` are the living nodes that vouched for it at the last look.
 #[derive(Debug, Clone)]
 pub struct LeaseWatch {
     ttl: Duration,
-    holder: Option<Observer>,
+    holders: Vec<Observer>,
+    /// The end of the time in which it may find another node, or be heard of at one.
     grace_until: RunTime,
     state: LeaseState,
     status: Status,
@@ -48,10 +50,10 @@ impl LeaseWatch {
     /// vouches for it, or a change of probers would put the dead back into service. Everything else gets a full TTL of grace,
     /// and a new instance passes meanwhile: being registered counts as a heartbeat.
     pub fn new(ttl: Duration, known: Status, at: Reading) -> Self {
-        let grace_until = at.run.plus(ttl);
+        let grace_until = at.run.plus(ttl).plus(HEARSAY);
         let state = if known == Status::Critical { LeaseState::Expired } else { LeaseState::Grace };
         let status = if known == Status::Warning { Status::Warning } else { Status::Passing };
-        Self { ttl, holder: None, grace_until, state, status, score: None }
+        Self { ttl, holders: Vec::new(), grace_until, state, status, score: None }
     }
 
     /// Looks at who vouches now. `living` is the generation of a node that is alive, `None` of one that is not.
@@ -62,18 +64,31 @@ impl LeaseWatch {
         at: Reading,
     ) -> LeaseState {
         let fresh = vouching.into_iter().filter(|sighting| sighting.freshness == Freshness::Fresh);
-        let fresh = fresh.filter_map(|sighting| Some((sighting, living(sighting.observer)?)));
+        let fresh: Vec<_> = fresh.filter_map(|sighting| Some((sighting, living(sighting.observer)?))).collect();
+        let holder = |(sighting, generation): &(Sighting<'a>, u64)| Observer {
+            name: sighting.observer.clone(),
+            generation: *generation,
+        };
+        let holders: Vec<_> = fresh.iter().map(holder).collect();
+        self.turn_over(holders, living, at);
         // The worse counts when two nodes vouch, as they do for a while after the instance moved.
-        let found = fresh.reduce(|one, other| {
-            let worst = worst_of([one.0.observation.status, other.0.observation.status]);
-            if worst == one.0.observation.status { one } else { other }
+        let found = fresh.into_iter().map(|(sighting, _)| sighting).reduce(|one, other| {
+            let worst = worst_of([one.observation.status, other.observation.status]);
+            if worst == one.observation.status { one } else { other }
         });
-        if let Some((sighting, generation)) = found {
-            self.holder = Some(Observer { name: sighting.observer.clone(), generation });
+        if let Some(sighting) = found {
             (self.state, self.status) = (LeaseState::Held, sighting.observation.status);
             self.score = Some(sighting.observation.score.score());
         } else {
-            self.miss(living, at);
+            self.state = match self.state {
+                // Who heard it says that the time is over. A heartbeat to another node, in its last moment, is heard of later.
+                LeaseState::Held => {
+                    self.grace_until = self.grace_until.max(at.run.plus(HEARSAY));
+                    LeaseState::Grace
+                }
+                LeaseState::Grace if at.run > self.grace_until && !at.is_settling => LeaseState::Expired,
+                state => state,
+            };
         }
         self.state
     }
@@ -81,6 +96,11 @@ impl LeaseWatch {
     /// How the lease stands.
     pub fn state(&self) -> LeaseState {
         self.state
+    }
+
+    /// The least time until it expires by itself; `None` when it does not.
+    pub fn left(&self, at: Reading) -> Option<Duration> {
+        (self.state == LeaseState::Grace).then(|| self.grace_until.since(at.run))
     }
 
     /// The status that it amounts to: what the instance last said of itself, critical once it expired.
@@ -96,18 +116,14 @@ impl LeaseWatch {
         self.score.filter(|_| self.state == LeaseState::Held)
     }
 
-    /// Nobody alive vouches for it.
-    fn miss(&mut self, living: impl Fn(&NodeName) -> Option<u64>, at: Reading) {
-        let holder = self.holder.take();
-        let has_withdrawn = holder.as_ref().is_some_and(|holder| living(&holder.name) == Some(holder.generation));
-        self.state = match self.state {
-            LeaseState::Held if has_withdrawn => LeaseState::Expired,
-            LeaseState::Held => {
-                self.grace_until = at.run.plus(self.ttl);
-                LeaseState::Grace
-            }
-            LeaseState::Grace if at.run > self.grace_until && !at.is_settling => LeaseState::Expired,
-            state => state,
-        };
+    /// Takes in who vouches now. Who begins to has just heard it, so all that was before is settled. One that does not live any more
+    /// may have been the last that heard it, whoever else goes on vouching from before.
+    fn turn_over(&mut self, holders: Vec<Observer>, living: impl Fn(&NodeName) -> Option<u64>, at: Reading) {
+        if self.holders.iter().any(|before| living(&before.name) != Some(before.generation)) {
+            self.grace_until = at.run.plus(self.ttl).plus(HEARSAY);
+        } else if holders.iter().any(|holder| !self.holders.contains(holder)) {
+            self.grace_until = at.run;
+        }
+        self.holders = holders;
     }
 }

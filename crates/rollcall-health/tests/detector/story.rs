@@ -231,6 +231,9 @@ impl Story {
             )
             .unwrap();
             write!(text, "; silent {} of {}", seconds(row.silence), seconds(row.patience)).unwrap();
+            if !row.was_heard {
+                text.push_str("; only told of");
+            }
             if !row.witnesses.is_empty() {
                 let names: Vec<&str> = row.witnesses.iter().map(NodeName::as_str).collect();
                 write!(text, "; witnesses {}", names.join(" ")).unwrap();

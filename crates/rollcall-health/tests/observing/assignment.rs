@@ -97,6 +97,19 @@ fn a_node_that_was_dropped_waits_before_it_gets_its_share_back() {
     assert_eq!((roster.len(), roster.returning().count()), (5, 0));
 }
 
+/// Of three nodes two bounced, and the third looked at everything alone for half a minute, confirmed by nobody.
+#[test]
+fn nobody_waits_while_fewer_than_three_share_the_work() {
+    let me = name(0);
+    for (count, away) in [(3, 1), (3, 2), (5, 3)] {
+        let all = nodes(count, 0);
+        let mut roster = roster(&all);
+        assert!(roster.update(&me, &all[..count - away], seconds(100)), "they are gone at once");
+        assert!(roster.update(&me, &all, seconds(101)), "{away} of {count} are back at once");
+        assert_eq!((roster.len(), roster.returning().count()), (count, 0));
+    }
+}
+
 #[test]
 fn a_node_that_is_new_or_was_away_for_long_gets_its_share_at_once_and_so_does_this_one() {
     let (me, all) = (name(0), nodes(5, 0));

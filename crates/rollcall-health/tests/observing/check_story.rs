@@ -3,10 +3,10 @@
 //! ```text
 //! check http 10s capability=cart     a check; also `tcp 1s`, `heartbeats 30s` (its TTL), `alias`; failures=3 successes=2
 //! lease | startup 30s | expected 100ms        before the first event: it has a lease, is new, should answer in time
-//! http ok 20ms | http strained | http refused | timeout | status | protocol | resolve | forbidden
+//! http ok 20ms | http strained | http refused | timeout | status | protocol | resolve | forbidden | put-off
 //!                                    time goes on to when the probe is due, and it is answered so; `× 3`: three times
 //! http challenged                    another observer asks for a probe now
-//! heartbeats passing | alias critical | lease critical score=0.4
+//! heartbeats passing | alias critical | lease critical score=0.4 | lease critical silent
 //! load cpu=0.8 memory=0.5 in_flight=3 capacity=4 p95=200ms error_rate=0.1
 //! hasten | wait 10s | stall 60s | show | score
 //! ```
@@ -15,9 +15,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rollcall_health::check::{Answer, Failure, InstanceRecord, Load, Outcome, Report, Transition};
+use rollcall_health::check::{Answer, Cause, Failure, InstanceRecord, Load, Outcome, Report, Transition};
 use rollcall_health::{Flap, RUN_TICK, Reading, RunClock};
-use rollcall_types::{CheckId, CheckKind, CheckSpec, Millis, MonoTime};
+use rollcall_types::{CheckId, CheckKind, CheckSpec, Millis, MonoTime, Status, Text};
 
 use crate::words::{read_span, read_status, status_word};
 
@@ -70,9 +70,10 @@ impl Story {
                 self.tick();
             }
             ["lease", status, ref options @ ..] => {
-                let score = options.first().map(|score| score.strip_prefix("score=").unwrap().parse().unwrap());
+                let score = options.iter().find_map(|it| it.strip_prefix("score=")).map(|score| score.parse().unwrap());
+                let why = if options.contains(&"silent") { Cause::HeartbeatMissed } else { Cause::Reported };
                 let now = self.now;
-                let change = self.record().lease(read_status(status), score, now);
+                let change = self.record().lease(read_status(status), why, score, now);
                 self.note(change);
             }
             ["load", ref parts @ ..] => {
@@ -208,6 +209,8 @@ fn check(kind: &str, options: &[&str]) -> CheckSpec {
     let address = ("localhost".try_into().unwrap(), 80_u64.try_into().unwrap());
     let mut spec = CheckSpec {
         id: id(kind),
+        name: Text::default(),
+        notes: Text::default(),
         capability: None,
         kind: CheckKind::Tcp { host: address.0, port: address.1 },
         interval: Millis::new(10_000),
@@ -222,7 +225,9 @@ fn check(kind: &str, options: &[&str]) -> CheckSpec {
     }
     for option in options {
         match option.split_once('=') {
-            None if kind == "heartbeats" => spec.kind = CheckKind::Ttl { ttl: read_millis(option) },
+            None if kind == "heartbeats" => {
+                spec.kind = CheckKind::Ttl { ttl: read_millis(option), initial: Status::Passing }
+            }
             None => spec.interval = read_millis(option),
             Some(("failures", count)) => spec.failures_before_critical = count.parse().unwrap(),
             Some(("successes", count)) => spec.successes_before_passing = count.parse().unwrap(),
@@ -241,6 +246,7 @@ fn read_millis(text: &str) -> Millis {
 fn read_answer(text: &str) -> Answer {
     Answer::Failed(match text {
         "ok" => return Answer::Passed,
+        "put-off" => return Answer::PutOff,
         "strained" => return Answer::Strained,
         "refused" => Failure::Refused,
         "timeout" => Failure::Timeout,

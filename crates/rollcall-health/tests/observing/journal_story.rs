@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! resume 3@7 critical              what the log has when this node becomes leader
-//! note 3@7 passing                 what the observers agree on
+//! note 3@7 passing                 what the observers agree on; `checks=pc-`: check 0 passes, 1 is critical, of 2 nothing is said
 //! all 0..10000 critical            the same for a range of slots
 //! removed 3@7
 //! wait 20ms                        writes what is due, and the log takes it; `hold`: its answer waits for `written` | `failed`
@@ -18,7 +18,7 @@ use std::time::Duration;
 use rollcall_health::agreement::Cause;
 use rollcall_health::journal::{Case, Census, Decision, ENTRY_GAP_MIN, Journal, Transition, Votes, decide};
 use rollcall_health::{Flap, Status, Tenancy};
-use rollcall_types::{Millis, MonoTime, Revision, UnixMillis};
+use rollcall_types::{CheckStatuses, Millis, MonoTime, Revision, UnixMillis};
 
 use crate::words::{read_place, read_span, read_status, slot, status_word};
 
@@ -54,19 +54,20 @@ impl Story {
     fn step(&mut self, line: &str) {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[..] {
-            ["resume", place, status] => {
+            ["resume", place, status, ref checks @ ..] => {
                 let (slot, tenancy) = read_place(place);
-                self.journal = Journal::resume([(slot, tenancy, read_status(status))]);
+                self.journal = Journal::resume([(slot, tenancy, read_status(status), read_checks(checks))]);
             }
-            ["note", place, status] => {
+            ["note", place, status, ref checks @ ..] => {
                 let (slot, tenancy) = read_place(place);
-                self.journal.note(slot, tenancy, read_status(status), Cause::Observed);
+                self.journal.note(slot, tenancy, read_status(status), Cause::Observed, read_checks(checks));
             }
             ["all", range, status] => {
                 let (from, to) = range.split_once("..").unwrap();
                 for raw in from.parse().unwrap()..to.parse().unwrap() {
                     let tenancy = Tenancy::began_at(Revision::new(7));
-                    self.journal.note(slot(raw), tenancy, read_status(status), Cause::Confirmed);
+                    let checks = CheckStatuses::default();
+                    self.journal.note(slot(raw), tenancy, read_status(status), Cause::Confirmed, checks);
                 }
             }
             ["removed", place] => self.journal.forget(read_place(place).0),
@@ -154,10 +155,33 @@ impl Story {
 }
 
 fn describe(entry: &[Transition]) -> String {
-    let one = |it: &Transition| format!("{} {} → {}", it.slot.get(), status_word(it.from), status_word(it.to));
+    let one = |it: &Transition| {
+        let (slot, from, to) = (it.slot.get(), status_word(it.from), status_word(it.to));
+        format!("{slot} {from} → {to}{}", checks(it.checks))
+    };
     match entry {
         few if few.len() <= 4 => few.iter().map(one).collect::<Vec<_>>().join(", "),
         [first, .., last] => format!("{} transitions, {} … {}", entry.len(), one(first), one(last)),
         _ => String::new(),
+    }
+}
+
+const LETTERS: [char; 4] = ['-', 'p', 'w', 'c'];
+
+fn read_checks(words: &[&str]) -> CheckStatuses {
+    let Some(letters) = words.first().map(|word| word.strip_prefix("checks=").expect("checks=pc")) else {
+        return CheckStatuses::default();
+    };
+    let code = |letter| LETTERS.iter().position(|it| *it == letter).expect("one of -pwc") as u32;
+    let bits = letters.chars().enumerate().fold(0, |bits, (place, letter)| bits | code(letter) << (2 * place));
+    CheckStatuses::from_parts(1, bits)
+}
+
+fn checks(checks: CheckStatuses) -> String {
+    let (_, bits) = checks.to_parts();
+    let letters: String = (0..16).map(|place| LETTERS[(bits >> (2 * place)) as usize & 3]).collect();
+    match letters.trim_end_matches('-') {
+        "" => String::new(),
+        letters => format!(" [{letters}]"),
     }
 }

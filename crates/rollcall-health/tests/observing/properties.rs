@@ -13,7 +13,7 @@ use rollcall_health::lease::{Grant, LeaseTable};
 use rollcall_health::{
     ChunkId, Flap, Freshness, Observation, RUN_TICK, RunClock, ScoreStep, Sighting, Status, Tenancy,
 };
-use rollcall_types::{CheckKind, CheckSpec, Millis, MonoTime, NodeName, Revision};
+use rollcall_types::{CheckKind, CheckSpec, CheckStatuses, Millis, MonoTime, NodeName, Revision, Text};
 
 use crate::words::slot;
 
@@ -27,6 +27,8 @@ fn at(millis: u64) -> MonoTime {
 fn spec(failures: u8, successes: u8) -> CheckSpec {
     CheckSpec {
         id: "tcp".parse().unwrap(),
+        name: Text::default(),
+        notes: Text::default(),
         capability: None,
         kind: CheckKind::Tcp { host: "localhost".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
         interval: Millis::new(10_000),
@@ -222,11 +224,11 @@ proptest! {
 
     #[test]
     fn the_log_ends_with_what_is_agreed_on_whatever_fails_on_the_way(
-        notes in vec((0..40_u32, any_status(), 0..200_u64, any::<bool>(), any::<bool>()), 1..120),
+        notes in vec((0..40_u32, any_status(), 0..4_u32, 0..200_u64, any::<bool>(), any::<bool>()), 1..120),
     ) {
         let (mut journal, mut millis) = (Journal::default(), 1_000);
-        let mut log: BTreeMap<u32, (Tenancy, Status)> = BTreeMap::new();
-        let mut agreed: BTreeMap<u32, (Tenancy, Status)> = BTreeMap::new();
+        let mut log: BTreeMap<u32, (Tenancy, (Status, CheckStatuses))> = BTreeMap::new();
+        let mut agreed: BTreeMap<u32, (Tenancy, (Status, CheckStatuses))> = BTreeMap::new();
         let mut last = None;
         let mut write = |journal: &mut Journal, millis: u64, answers: (bool, bool)| {
             let Some(entry) = journal.next_entry(at(millis)).map(<[_]>::to_vec) else { return };
@@ -236,14 +238,15 @@ proptest! {
             assert!(journal.next_entry(at(millis + 10_000)).is_none(), "one at a time");
             let (is_written, is_known) = answers;
             if is_written {
-                log.extend(entry.iter().map(|it| (it.slot.get(), (it.tenancy, it.to))));
+                log.extend(entry.iter().map(|it| (it.slot.get(), (it.tenancy, (it.to, it.checks)))));
             }
             if is_written && is_known { journal.written() } else { journal.failed() }
         };
-        for (step, (raw, status, gap, is_written, is_known)) in notes.into_iter().enumerate() {
+        for (step, (raw, status, checks, gap, is_written, is_known)) in notes.into_iter().enumerate() {
             let tenancy = Tenancy::began_at(Revision::new(step as u64 / 40));
-            journal.note(slot(raw), tenancy, status, Cause::Observed);
-            agreed.insert(raw, (tenancy, status));
+            let checks = CheckStatuses::from_parts(0, checks);
+            journal.note(slot(raw), tenancy, status, Cause::Observed, checks);
+            agreed.insert(raw, (tenancy, (status, checks)));
             millis += gap;
             write(&mut journal, millis, (is_written, is_known));
         }
@@ -251,9 +254,9 @@ proptest! {
             millis += 1_000;
             write(&mut journal, millis, (true, true));
         }
-        for (raw, (tenancy, status)) in agreed {
-            let written = log.get(&raw).filter(|(found, _)| *found == tenancy).map(|(_, status)| *status);
-            prop_assert_eq!(written.unwrap_or(Status::Unknown), status, "slot {}", raw);
+        for (raw, (tenancy, said)) in agreed {
+            let written = log.get(&raw).filter(|(found, _)| *found == tenancy).map(|(_, said)| *said);
+            prop_assert_eq!(written.unwrap_or_default(), said, "slot {}", raw);
         }
     }
 }

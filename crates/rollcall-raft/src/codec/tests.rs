@@ -15,17 +15,21 @@ use openraft::raft::{
 };
 use openraft::{EntryPayload, Membership};
 use rollcall_catalog::{
-    Actor, Catalog, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId, StatusChange,
+    Actor, Catalog, Command, FiredEvent, KvOp, KvWrite, Outcome, Precondition, Refusal, Reply, Request, RequestId,
+    StatusChange,
 };
 use rollcall_types::{
-    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, ClusterId, DnsTtl, FactorWeights, Host, InstanceId,
-    InstanceSpec, KvKey, Metadata, Millis, NodeId, NodeName, Part, Port, Revision, SelectionPolicy, ServiceDefinition,
-    ServiceName, Status, StatusCause, Strategy, Tags, UnixMillis, Weight,
+    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, CheckStatuses, ClusterId, DnsTtl, FactorWeights, Host,
+    InstanceId, InstanceSpec, KvKey, Metadata, Millis, NodeId, NodeName, OnSessionEnd, Part, Port, Revision,
+    SelectionPolicy, ServiceDefinition, ServiceName, SessionCheck, SessionId, SessionSpec, Status, StatusCause,
+    Strategy, Tags, Text, UnixMillis, Weight,
 };
 
 use super::*;
 use crate::identity::Founder;
+use crate::proposal::Proposal;
 use crate::snapshot::{Header, Trailer};
+use crate::traces::TraceParent;
 use crate::transport::handshake::{Message, Purpose, Refusal as HandshakeRefusal};
 use crate::transport::message::*;
 use crate::types::{Entry, LogId, Payload, PeerNode, SnapshotMeta, StoredMembership, Vote};
@@ -67,8 +71,12 @@ fn membership() -> Membership<u64, PeerNode> {
     Membership::new(vec![[1].into()], BTreeMap::from([(1, peer())])).unwrap()
 }
 
+fn normal(request: &Request) -> Payload {
+    Payload::Normal(Proposal::new(request).unwrap())
+}
+
 fn append() -> Append {
-    let payloads = [EntryPayload::Blank, EntryPayload::Normal(request()), EntryPayload::Membership(membership())];
+    let payloads = [EntryPayload::Blank, normal(&request()), EntryPayload::Membership(membership())];
     let entries = payloads.into_iter().map(|payload| Entry { log_id: log_id(), payload });
     AppendEntriesRequest {
         vote: vote(),
@@ -94,6 +102,7 @@ fn record_statuses() -> Command {
         created: Revision::new(2),
         to: Status::Critical,
         cause: StatusCause::Confirmed,
+        checks: CheckStatuses::from_parts(0x1234, 0b11_01),
     };
     Command::RecordStatuses { transitions: [turned].into() }
 }
@@ -101,6 +110,8 @@ fn record_statuses() -> Command {
 fn check() -> CheckSpec {
     CheckSpec {
         id: CheckId::try_from("c").unwrap(),
+        name: Text::try_from("C").unwrap(),
+        notes: Text::try_from("why").unwrap(),
         capability: Some(CapabilityName::try_from("p").unwrap()),
         kind: CheckKind::Tcp { host: Host::try_from("h").unwrap(), port: Port::try_from(80_u64).unwrap() },
         interval: Millis::new(1_000),
@@ -159,11 +170,69 @@ fn catalog() -> Catalog {
         Command::Deregister { service: service.clone(), id: gone.clone(), expect, reason: None },
         record_statuses(),
     ];
+    let commands = commands.into_iter().chain(about_keys().into_iter().map(|(_, command)| command));
     let mut catalog = Catalog::default();
     for (index, command) in (1..).zip(commands) {
         catalog.apply(Revision::new(index), &Request { id: None, command, ..request() });
     }
     catalog
+}
+
+/// Two sessions that lock keys, one that ends, a transaction with every operation, an event.
+fn about_keys() -> [(&'static str, Command); 7] {
+    let (first, second) = (SessionId::new(1 << 100), SessionId::new(2));
+    let check = SessionCheck::Instance {
+        service: ServiceName::try_from("s").unwrap(),
+        id: InstanceId::try_from("y").unwrap(),
+        check: CheckId::try_from("c").unwrap(),
+    };
+    let spec = Arc::new(SessionSpec {
+        name: "elect".parse().unwrap(),
+        node: NodeName::try_from("n1").unwrap(),
+        ttl: Some(Millis::new(10_000)),
+        lock_delay: Millis::new(15_000),
+        on_end: OnSessionEnd::Release,
+        checks: Box::new([SessionCheck::Node, check]),
+    });
+    let write = |key: &str| KvWrite { key: key.parse().unwrap(), value: bytes::Bytes::from_static(b"v"), flags: 7 };
+    let (key, expect): (KvKey, _) = ("k".parse().unwrap(), Precondition::Absent);
+    let ops = [
+        KvOp::Acquire { write: write("k"), session: first },
+        KvOp::CheckSession { key: key.clone(), session: first },
+        KvOp::Get { key: key.clone() },
+        KvOp::GetOrEmpty { key },
+        KvOp::GetPrefix { prefix: "k".parse().unwrap() },
+        KvOp::Acquire { write: write("l"), session: second },
+        KvOp::Release { write: write("l"), session: second },
+        KvOp::Put { write: write("m"), expect },
+        KvOp::Delete { key: "m".parse().unwrap(), expect: Precondition::None },
+        KvOp::Check { key: "m".parse().unwrap(), expect },
+        KvOp::DeletePrefix { prefix: "l".parse().unwrap() },
+        KvOp::Acquire { write: write("n"), session: second },
+    ];
+    let event = FiredEvent {
+        id: 5,
+        name: "deploy".parse().unwrap(),
+        payload: bytes::Bytes::from_static(b"p"),
+        nodes: "n.*".parse().unwrap(),
+        services: "s".parse().unwrap(),
+        tag: Some("t".parse().unwrap()),
+    };
+    [
+        ("payload-open-session", Command::OpenSession { id: first, spec: spec.clone() }),
+        ("payload-open-another", Command::OpenSession { id: second, spec }),
+        ("payload-kv-transact", Command::KvTransact { ops: ops.into() }),
+        ("payload-renew-session", Command::RenewSession { id: first }),
+        (
+            "payload-close-session",
+            Command::CloseSession { id: second, renewed: None, reason: Some("x".parse().unwrap()) },
+        ),
+        (
+            "payload-end-lock-delays",
+            Command::EndLockDelays { ended: [("z".parse().unwrap(), Revision::new(3))].into() },
+        ),
+        ("payload-fire-event", Command::FireEvent { event: Arc::new(event) }),
+    ]
 }
 
 fn newcomer() -> Newcomer {
@@ -182,14 +251,26 @@ fn vote_request() -> VoteRequest<crate::types::TypeConfig> {
 }
 
 /// What the records of [`catalog`] are.
-const SNAPSHOT_RECORDS: [&str; 8] = [
+const SNAPSHOT_RECORDS: [&str; 20] = [
     "record-header",
     "record-service",
     "record-instance",
+    "record-lock-session",
+    "record-kv",
+    "record-kv-free",
+    "record-lock-delay",
+    "record-tombstone",
+    "record-tombstone-of-another",
+    "record-user-event",
     "record-event-past-put",
     "record-event-present-put",
     "record-event-removed",
     "record-event-statuses",
+    "record-event-session-opened",
+    "record-event-session-opened-again",
+    "record-event-kv-changed",
+    "record-event-session-closed",
+    "record-event-user-event",
     "record-end",
 ];
 
@@ -204,9 +285,12 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     }
     add("snapshot-header", encode(Kind::SnapshotHeader, &Header { cluster: ClusterId::new(6), meta: meta() }));
     let statuses = Request { id: None, command: record_statuses(), ..request() };
-    add("payload-statuses", encode(Kind::Payload, &Payload::Normal(statuses)));
+    add("payload-statuses", encode(Kind::Payload, &normal(&statuses)));
     let defined = Request { id: None, command: define(), ..request() };
-    add("payload-define", encode(Kind::Payload, &Payload::Normal(defined)));
+    add("payload-define", encode(Kind::Payload, &normal(&defined)));
+    for (name, command) in about_keys() {
+        add(name, encode(Kind::Payload, &normal(&Request { id: None, command, ..request() })));
+    }
     assert_eq!(catalog().export().count(), SNAPSHOT_RECORDS.len());
     for (name, record) in SNAPSHOT_RECORDS.into_iter().zip(catalog().export()) {
         add(name, encode(Kind::SnapshotChunk, &record));
@@ -241,16 +325,31 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         add(name, encode(Kind::Appended, &appended));
     }
     let transfer = TransferLeaderRequest::new(vote(), 2, Some(log_id()));
+    let parent = TraceParent { trace: [7; 16], span: [8; 8] };
     let questions = [
         ("ask-append", ControlRequest::Append(append())),
         ("ask-vote", ControlRequest::Vote(vote_request())),
         ("ask-pre-vote", ControlRequest::PreVote(vote_request())),
         ("ask-transfer", ControlRequest::TransferLeader(transfer)),
-        ("ask-propose", ControlRequest::Propose(vec![request()])),
+        (
+            "ask-propose",
+            ControlRequest::Propose(Proposals {
+                requests: vec![Proposal::new(&request()).unwrap()],
+                traces: Vec::new(),
+            }),
+        ),
+        (
+            "ask-propose-traced",
+            ControlRequest::Propose(Proposals {
+                requests: vec![Proposal::new(&request()).unwrap()],
+                traces: vec![(0, parent)],
+            }),
+        ),
         ("ask-read-index", ControlRequest::ReadIndex),
         ("ask-promote", ControlRequest::Admin(AdminRequest::Promote { node: NodeId::new(101) })),
         ("ask-remove", ControlRequest::Admin(AdminRequest::Remove { node: NodeId::new(101) })),
         ("ask-lead", ControlRequest::Admin(AdminRequest::TransferLeader { to: NodeId::new(101) })),
+        ("ask-step-down", ControlRequest::Admin(AdminRequest::StepDown { leader: NodeId::new(101) })),
         ("ask-member", ControlRequest::AmIMember),
         ("ask-freshness", ControlRequest::Freshness),
     ];
@@ -280,6 +379,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("reply-member", ControlReply::Membership(Some(false))),
         ("reply-stopped", ControlReply::Stopped),
         ("reply-freshness", ControlReply::Freshness(Some(Freshness { revision: 70_000, micros_ago: 90_000 }))),
+        ("reply-too-large", ControlReply::TooLarge),
     ];
     for (name, answer) in answers {
         add(name, encode(Kind::ControlReply, &answer));
@@ -366,8 +466,8 @@ fn another_version_kind_or_length_is_refused() {
         changed[at] = byte;
         decode::<LogId>(Kind::LogId, &changed)
     };
-    assert!(matches!(change(0, VERSION - 1), Err(CodecError::Version(2))));
-    assert!(matches!(change(0, VERSION + 1), Err(CodecError::Version(4))));
+    assert!(matches!(change(0, VERSION - 1), Err(CodecError::Version(4))));
+    assert!(matches!(change(0, VERSION + 1), Err(CodecError::Version(6))));
     assert!(matches!(change(1, Kind::Vote as u8), Err(CodecError::Kind { found: 2, expected: 1 })));
     let longer = [&bytes[..], &[0]].concat();
     assert!(matches!(decode::<LogId>(Kind::LogId, &longer), Err(CodecError::Trailing(1))));
@@ -383,6 +483,30 @@ fn a_claim_of_a_huge_length_is_refused_without_allocating_it() {
     let mut bytes = vec![VERSION, Kind::ControlRequest as u8, 4, 253];
     bytes.extend_from_slice(&(1_u64 << 63).to_le_bytes());
     assert!(matches!(decode::<ControlRequest>(Kind::ControlRequest, &bytes), Err(CodecError::Malformed(_))));
+}
+
+/// Found by the fuzz target `peer_message`: 51 bytes that claimed a text of 6 MiB were given them before it was seen that they end.
+#[test]
+fn a_short_message_that_claims_a_long_text_is_refused_without_allocating_it() {
+    let mut bytes = encode(Kind::DiscoverReply, &DiscoverReply::Declined(String::new())).unwrap();
+    // The length of the text, in four bytes.
+    assert_eq!(bytes.pop(), Some(0));
+    bytes.push(252);
+    bytes.extend_from_slice(&(6_u32 << 20).to_le_bytes());
+    let refused = decode::<DiscoverReply>(Kind::DiscoverReply, &bytes).unwrap_err();
+    assert!(matches!(refused, CodecError::Malformed(bincode::error::DecodeError::LimitExceeded)), "{refused:?}");
+    let long = DiscoverReply::Declined("x".repeat(2 * SHORT_CLAIM_MAX));
+    let written = encode(Kind::DiscoverReply, &long).unwrap();
+    assert!(decode::<DiscoverReply>(Kind::DiscoverReply, &written).is_ok(), "a long text that is there is read");
+}
+
+/// As much as a value can claim for its bytes.
+#[test]
+fn a_short_message_of_nothing_but_small_wide_numbers_is_read() {
+    let numbers = vec![1_u128; SHORT_BYTES_MAX - 8];
+    let written = encode(Kind::LogId, &numbers).unwrap();
+    assert!(written.len() <= SHORT_BYTES_MAX);
+    assert_eq!(decode::<Vec<u128>>(Kind::LogId, &written).unwrap(), numbers);
 }
 
 #[test]

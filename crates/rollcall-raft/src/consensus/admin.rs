@@ -22,6 +22,8 @@ use crate::types::{PeerNode, TypeConfig};
 
 /// Entries that a learner may lack when it gets a vote.
 const PROMOTE_LAG_MAX: u64 = 200;
+/// Entries that a voter may lack when it is to lead: what reaches it within a moment, and never as a snapshot.
+const HANDOVER_LAG_MAX: u64 = 5_000;
 /// Longest time for one change of membership on the leader.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause before another attempt.
@@ -83,6 +85,9 @@ impl Core {
             AdminRequest::Promote { node } => self.promote(node).await,
             AdminRequest::Remove { node } => self.remove(node).await,
             AdminRequest::TransferLeader { to } => self.hand_over(to).await,
+            // Another one leads since.
+            AdminRequest::StepDown { leader } if leader != self.node => Ok(()),
+            AdminRequest::StepDown { .. } => self.step_down().await,
         }
     }
 
@@ -106,12 +111,7 @@ impl Core {
         if self.is_voter(node) {
             return Ok(());
         }
-        let lag = {
-            let data = self.data.borrow_watched();
-            let matched = data.replication.as_ref().and_then(|all| all.get(&node.get()).copied().flatten());
-            matched.map(|matched| data.last_log.map_or(0, |last| last.index).saturating_sub(matched.index))
-        };
-        if lag.is_none_or(|lag| lag > PROMOTE_LAG_MAX) {
+        if self.lag_of(node).is_none_or(|lag| lag > PROMOTE_LAG_MAX) {
             return Err(AdminRefusal::NotYet(format!("node {node} has not caught up yet")));
         }
         info!(peer.id = %node, "node {node} gets a vote");
@@ -124,11 +124,11 @@ impl Core {
             return Err(AdminRefusal::NotAMember);
         }
         if self.is_voter(node) {
-            let Some(successor) = self.successor().filter(|_| self.voter_count() > 1) else {
-                return Err(AdminRefusal::Refused("the last voter cannot be removed".to_owned()));
-            };
             if node == self.node {
-                self.hand_over(successor).await?;
+                if !self.has_other_voters() {
+                    return Err(AdminRefusal::Refused("the last voter cannot be removed".to_owned()));
+                }
+                self.step_down().await?;
                 return Err(AdminRefusal::NotLeading(NotLeading::NotLeader));
             }
             info!(peer.id = %node, "removing voter {node}");
@@ -148,16 +148,53 @@ impl Core {
         if !self.is_voter(to) {
             return Err(AdminRefusal::Refused(format!("node {to} has no vote, so it cannot lead")));
         }
+        self.may_follow_this(to).map_err(AdminRefusal::NotYet)?;
         let triggered = self.raft.trigger().transfer_leader(to.get()).await;
         triggered.map_err(|_| AdminRefusal::NotLeading(NotLeading::NotLeader))
+    }
+
+    /// Hands over to whoever is best.
+    async fn step_down(&self) -> Result<(), AdminRefusal> {
+        if !self.has_other_voters() {
+            return Err(AdminRefusal::Refused("there is no other voter to hand leadership to".to_owned()));
+        }
+        let none = || AdminRefusal::NotYet("no other voter can be reached and has what it needs of the log".to_owned());
+        self.hand_over(self.successor().ok_or_else(none)?).await
+    }
+
+    /// The voter that is best to lead after this node: of those that may, the one whose log is longest.
+    fn successor(&self) -> Option<NodeId> {
+        let voters: Vec<_> = self.server.borrow_watched().membership_config.voter_ids().map(NodeId::new).collect();
+        let fit = voters.into_iter().filter(|voter| *voter != self.node && self.may_follow_this(*voter).is_ok());
+        fit.min_by_key(|voter| self.lag_of(*voter))
+    }
+
+    /// Whether a voter may lead after this node; why not. A leader that hands over takes no writes until the other one leads, which
+    /// one that is dead or far behind does not.
+    fn may_follow_this(&self, node: NodeId) -> Result<(), String> {
+        if !self.links.find(node).is_some_and(|link| link.is_up()) {
+            return Err(format!("node {node} cannot be reached"));
+        }
+        if self.lag_of(node).is_none_or(|lag| lag > HANDOVER_LAG_MAX) {
+            return Err(format!("node {node} lacks too much of the log"));
+        }
+        Ok(())
+    }
+
+    /// Entries that a member lacks, as its leader knows; `None` when it has not answered yet.
+    fn lag_of(&self, node: NodeId) -> Option<u64> {
+        let data = self.data.borrow_watched();
+        let matched = data.replication.as_ref().and_then(|all| all.get(&node.get()).copied().flatten())?;
+        Some(data.last_log.map_or(0, |last| last.index).saturating_sub(matched.index))
     }
 
     fn is_voter(&self, node: NodeId) -> bool {
         self.server.borrow_watched().membership_config.voter_ids().any(|voter| voter == node.get())
     }
 
-    fn voter_count(&self) -> usize {
-        self.server.borrow_watched().membership_config.voter_ids().count()
+    /// Whether anybody but this node has a vote.
+    pub(super) fn has_other_voters(&self) -> bool {
+        self.server.borrow_watched().membership_config.voter_ids().any(|voter| voter != self.node.get())
     }
 
     async fn change(&self, change: ChangeMembers<u64, PeerNode>, retain: bool) -> Result<(), AdminRefusal> {
@@ -222,6 +259,7 @@ fn node_of(request: &AdminRequest) -> NodeId {
     match request {
         AdminRequest::Promote { node } | AdminRequest::Remove { node } => *node,
         AdminRequest::TransferLeader { to } => *to,
+        AdminRequest::StepDown { leader } => *leader,
     }
 }
 

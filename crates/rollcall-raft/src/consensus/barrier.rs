@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{LinearizableReadError, RaftError};
 use rollcall_types::Revision;
 use tokio::sync::{mpsc, oneshot};
@@ -77,7 +78,8 @@ impl Core {
             let read = timeout_at(deadline, self.raft.get_read_log_id(ReadPolicy::ReadIndex)).await;
             return match read.map_err(|_| NotLeading::NoQuorum)? {
                 Ok((read_log_id, _)) => {
-                    let led = timeout_at(deadline, self.led_since(began)).await;
+                    // What confirms a later term says nothing of what was committed between that and this one's.
+                    let led = timeout_at(deadline, self.led_since(began, read_log_id.committed_leader_id().term)).await;
                     led.map_err(|_| NotLeading::NoQuorum)?.map(|()| read_log_id.index())
                 }
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => Err(NotLeading::NoQuorum),
@@ -87,8 +89,9 @@ impl Core {
             };
         }
         let link = self.link(leader).ok_or(NotLeading::NotLeader)?;
+        // The leader may have to end the round under way before it begins the one for us.
         let reply = tokio::select! {
-            reply = link.call(&ControlRequest::ReadIndex, deadline) => reply,
+            reply = link.call(&ControlRequest::ReadIndex, deadline + ROUND_TIMEOUT) => reply,
             () = self.leader_changed(leader) => Err(CallError::Lost),
         };
         match reply {
@@ -101,15 +104,15 @@ impl Core {
 }
 
 impl Core {
-    /// Waits until this node surely led at `time` or later.
-    async fn led_since(&self, time: Instant) -> Result<(), NotLeading> {
+    /// Waits until this node surely led in `term` at `time` or later.
+    async fn led_since(&self, time: Instant, term: u64) -> Result<(), NotLeading> {
         loop {
             let mut noted = std::pin::pin!(self.acks.noted());
             noted.as_mut().enable();
-            if self.led_at().is_some_and(|at| at >= time) {
+            if self.led().is_some_and(|(of, at)| of == term && at >= time) {
                 return Ok(());
             }
-            if !self.is_leader() {
+            if !self.is_leader() || self.server.borrow_watched().vote.leader_id.term != term {
                 return Err(NotLeading::NotLeader);
             }
             noted.await;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::RaftStatus;
 use super::barrier::Waiter;
 use super::contact::Contact;
+use super::freshness::Found;
 use super::propose::Forward;
 use super::session::Session;
 use crate::error::Error;
@@ -58,6 +59,7 @@ pub(crate) struct Core {
     pub(super) has_caught_up: AtomicBool,
     pub(super) has_stopped: AtomicBool,
     pub(super) contact: Contact,
+    pub(super) found: Found,
     pub(super) started: Instant,
     pub(super) syncs: Arc<Syncs>,
     pub(super) files: Mutex<Option<Files>>,
@@ -98,15 +100,6 @@ impl Core {
             let peer = self.member(node)?;
             Some(self.links.get(&self.hub, node, &peer.peer_addr))
         })
-    }
-
-    /// The voter that is best to lead after this node: the one whose log is longest.
-    pub(crate) fn successor(&self) -> Option<NodeId> {
-        let data = self.data.borrow_watched();
-        let server = self.server.borrow_watched();
-        let replication = data.replication.as_ref()?;
-        let voters = server.membership_config.voter_ids().filter(|voter| *voter != self.node.get());
-        voters.max_by_key(|voter| replication.get(voter).copied().flatten()).map(NodeId::new)
     }
 
     /// Notes that a peer has connected: whatever waits before it tries that peer again need not.
@@ -182,7 +175,7 @@ impl Core {
                 let handled = self.raft.handle_transfer_leader(transfer).await;
                 handled.map_or(ControlReply::Stopped, ControlReply::TransferLeader)
             }
-            ControlRequest::Propose(requests) => ControlReply::Proposed(self.propose_batch(requests).await),
+            ControlRequest::Propose(proposals) => ControlReply::Proposed(self.propose_batch(from, proposals).await),
             ControlRequest::ReadIndex => ControlReply::ReadIndex(self.read_index_for_peer().await),
             ControlRequest::Admin(request) => ControlReply::Admin(self.administer(request).await),
             ControlRequest::AmIMember => {

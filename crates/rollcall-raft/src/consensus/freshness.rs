@@ -17,6 +17,7 @@
 //! Limit: time is `CLOCK_MONOTONIC`, which stands still while a whole machine is suspended.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -30,6 +31,39 @@ use crate::transport::message::{ControlReply, ControlRequest, Freshness};
 /// Longest wait for the leader's word.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long what was found is not looked for again.
+const KEPT: Duration = Duration::from_millis(1);
+
+/// What was found last, for readers that come within [`KEPT`] of each other: without a lock, in microseconds after `base`. Of two
+/// that keep something at once, either may stay: both are true.
+#[derive(Debug)]
+pub(super) struct Found {
+    base: Instant,
+    fresh: AtomicU64,
+    looked: AtomicU64,
+}
+
+impl Found {
+    pub(super) fn nothing() -> Self {
+        Self { base: Instant::now(), fresh: AtomicU64::new(0), looked: AtomicU64::new(0) }
+    }
+
+    /// What was found at `now` or up to [`KEPT`] before; `None` when that was nothing, or a reader was ahead of `now`.
+    fn since(&self, now: Instant) -> Option<Instant> {
+        let looked = Duration::from_micros(self.looked.load(Ordering::Acquire));
+        let is_recent = now.checked_duration_since(self.base + looked).is_some_and(|age| age < KEPT);
+        let fresh = self.fresh.load(Ordering::Acquire);
+        (is_recent && fresh > 0).then(|| self.base + Duration::from_micros(fresh))
+    }
+
+    fn keep(&self, fresh: Instant, now: Instant) {
+        // Rounded down: earlier is true as well. What lies before the base is not kept.
+        let micros = |at: Instant| u64::try_from(at.saturating_duration_since(self.base).as_micros()).unwrap_or(0);
+        self.fresh.store(micros(fresh), Ordering::Release);
+        self.looked.store(micros(now), Ordering::Release);
+    }
+}
+
 impl Core {
     /// When this node surely led, in its present term; `None` when it does not lead or no majority has answered yet.
     pub(super) fn led_at(&self) -> Option<Instant> {
@@ -37,7 +71,7 @@ impl Core {
     }
 
     /// The term in which this node leads, and the latest time at which it surely did.
-    fn led(&self) -> Option<(u64, Instant)> {
+    pub(super) fn led(&self) -> Option<(u64, Instant)> {
         let now = Instant::now();
         let server = self.server.borrow_watched();
         if server.state != ServerState::Leader || self.has_stopped() {
@@ -58,12 +92,19 @@ impl Core {
 
     /// The latest time that is known to be such that everything acknowledged anywhere before it is in this node's
     /// catalogue: in the one of this moment and in all later ones. `None` while no time is known.
-    pub(super) fn fresh_at(&self) -> Option<Instant> {
+    ///
+    /// It is asked for with every read, so what was found within the last [`KEPT`] before `now` is as good: it stays true.
+    pub(super) fn fresh_at(&self, now: Instant) -> Option<Instant> {
+        if let Some(at) = self.found.since(now) {
+            return Some(at);
+        }
         let applied = self.catalog().revision().get();
         if let Some((at, revision)) = self.evidence() {
             self.contact.note(at, revision, applied);
         }
-        self.contact.fresh_at(applied)
+        let fresh = self.contact.fresh_at(applied)?;
+        self.found.keep(fresh, now);
+        Some(fresh)
     }
 
     /// For a member that asks. Who was removed is told nothing, so that it notices.
@@ -113,5 +154,25 @@ pub(super) async fn run(core: Arc<Core>, interval: Duration) {
         };
         // Either way it is time to ask.
         let _ = timeout(interval, changed).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_as_good_for_a_moment_and_never_younger_than_it_was() {
+        let found = Found::nothing();
+        let (start, micro) = (found.base, Duration::from_micros(1));
+        assert_eq!(found.since(start), None);
+        let fresh = start + micro * 300 + Duration::from_nanos(999);
+        found.keep(fresh, start + micro * 500);
+        assert_eq!(found.since(start + micro * 500), Some(start + micro * 300));
+        assert_eq!(found.since(start + micro * 1_499), Some(start + micro * 300));
+        assert_eq!(found.since(start + micro * 1_500), None, "it is looked for again");
+        assert_eq!(found.since(start + micro * 499), None, "for a reader of before");
+        found.keep(start - micro, start + micro * 2_000);
+        assert_eq!(found.since(start + micro * 2_000), None, "from before the node began");
     }
 }

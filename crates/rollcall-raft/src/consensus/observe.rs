@@ -17,8 +17,10 @@ impl Consensus {
     /// A time such that this node's catalogue, the one of now and all later ones, holds everything that was acknowledged
     /// anywhere before it: an upper bound on how old it is, whatever was paused or cut off in between. It lies back by a few
     /// heartbeat intervals at most while the leader is in touch. `None` while no such time is known, as after a start.
-    pub fn fresh_at(&self) -> Option<Instant> {
-        self.core.fresh_at()
+    ///
+    /// `now` is the present: whoever answers a request has it at hand.
+    pub fn fresh_at(&self, now: Instant) -> Option<Instant> {
+        self.core.fresh_at(now)
     }
 
     /// Whether this node has a connection to `node` at present; always true of itself.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{Config, SnapshotPolicy};
-use tokio::net::TcpListener;
+use rollcall_io::TcpListener;
 
 use crate::error::Error;
 use crate::types::PeerNode;

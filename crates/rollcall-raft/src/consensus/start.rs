@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use rollcall_catalog::Command;
+use rollcall_io::spawn_blocking;
 use rollcall_types::NodeId;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -17,6 +18,7 @@ use tracing::{debug, info, warn};
 use super::barrier::{self, WAITERS_MAX};
 use super::contact::Contact;
 use super::core::Files;
+use super::freshness::Found;
 use super::propose::{self, PROPOSALS_MAX, jitter};
 use super::session::Session;
 use super::{Core, Options, RaftStatus, Role, failover, freshness, status};
@@ -129,7 +131,7 @@ fn adopt(
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = spawn_blocking(work).await;
     done.map_err(|error| Error::Io { what: "opening the data directory".to_owned(), source: error.into() })?
 }
 
@@ -138,7 +140,7 @@ fn open_machine(
     member: &Member,
 ) -> impl Future<Output = Result<StateMachine, Error>> + Send + use<> {
     let (path, cluster) = (data_dir.snapshots(), member.cluster);
-    let opening = tokio::task::spawn_blocking(move || StateMachine::open(&path, cluster));
+    let opening = spawn_blocking(move || StateMachine::open(&path, cluster));
     async move {
         let opened = opening.await;
         opened.map_err(|error| Error::Io { what: "opening the snapshots".to_owned(), source: error.into() })?
@@ -215,6 +217,7 @@ async fn run(
         has_caught_up: AtomicBool::new(false),
         has_stopped: AtomicBool::new(false),
         contact: Contact::default(),
+        found: Found::nothing(),
         started: Instant::now(),
         syncs,
         files: Mutex::new(Some(files)),

@@ -132,6 +132,16 @@ fn judge(bytes: &[u8]) -> Verdict {
     Verdict::Good
 }
 
+/// How many bytes are good, and whether the rest is what a crash leaves and damage is not.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn good_prefix(bytes: &[u8]) -> (usize, bool) {
+    match judge(bytes) {
+        Verdict::Good => (bytes.len(), false),
+        Verdict::Torn { offset } => (offset, true),
+        Verdict::Damaged { offset, .. } => (offset, false),
+    }
+}
+
 fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte == 0)
 }

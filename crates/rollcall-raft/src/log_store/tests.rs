@@ -11,6 +11,7 @@ use rollcall_types::{ActorName, KvKey, NodeName, UnixMillis};
 use tempfile::TempDir;
 
 use super::*;
+use crate::proposal::Proposal;
 use crate::state_machine::StateMachine;
 
 struct Builder;
@@ -46,7 +47,7 @@ fn request(index: u64, value_len: usize) -> Request {
 
 fn entry(index: u64, value_len: usize) -> Entry {
     let log_id = LogId::new_term_index(1, index);
-    Entry { log_id, payload: EntryPayload::Normal(request(index, value_len)) }
+    Entry { log_id, payload: EntryPayload::Normal(Proposal::new(&request(index, value_len)).unwrap()) }
 }
 
 /// A log of entries `0..lens.len()`; returns its directory, its newest file, and where each entry ends in it.

@@ -123,6 +123,22 @@ fn the_store_keeps_the_newest_and_falls_back_over_a_damaged_one() {
 }
 
 #[test]
+fn a_record_that_could_not_be_read_back_is_not_written_and_the_snapshot_before_it_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();
+    let kept = catalog(5, 20);
+    store.write(header(&kept).meta, &kept).unwrap();
+    let oversized = catalog(6, RECORD_BYTES_MAX);
+    let refused = write(&dir.path().join("b.snap"), &header(&oversized), &oversized).unwrap_err();
+    assert!(matches!(refused, SnapshotError::Codec { source: CodecError::TooLarge(_), .. }), "{refused}");
+    assert!(store.write(header(&oversized).meta, &oversized).is_err());
+    assert!(digest(&oversized).is_err());
+    let (reopened, loaded) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();
+    assert_eq!((reopened.current().unwrap().info.index, loaded.unwrap().1), (5, kept));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half is left");
+}
+
+#[test]
 fn a_snapshot_built_late_leaves_the_newer_one_that_was_received_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();

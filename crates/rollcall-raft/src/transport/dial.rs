@@ -3,8 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use rollcall_io::TcpStream;
 use rollcall_types::NodeId;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::handshake::{self, HANDSHAKE_TIMEOUT, HandshakeError, Purpose};

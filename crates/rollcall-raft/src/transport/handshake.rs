@@ -305,5 +305,7 @@ async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, Handshake
     Ok(message)
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,13 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use rollcall_catalog::{Outcome, Request};
+use rollcall_catalog::Outcome;
 use rollcall_types::{ClusterId, NodeId, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Founder;
+use crate::proposal::Proposal;
+use crate::traces::TraceParent;
 use crate::types::{PeerNode, SnapshotMeta, TypeConfig, Vote};
 
 /// On the replication connection.
@@ -26,8 +28,7 @@ pub(crate) enum ControlRequest {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     TransferLeader(TransferLeaderRequest<TypeConfig>),
-    /// Writes for the leader, in the order they came.
-    Propose(Vec<Request>),
+    Propose(Proposals),
     /// How far must a node have applied to answer a read that begins now?
     ReadIndex,
     Admin(AdminRequest),
@@ -37,12 +38,30 @@ pub(crate) enum ControlRequest {
     Freshness,
 }
 
+/// Writes for the leader, in the order they came.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Proposals {
+    pub(crate) requests: Vec<Proposal>,
+    /// Which of them are part of a recorded trace, by their place among the requests, and where in it.
+    pub(crate) traces: Vec<(u32, TraceParent)>,
+}
+
 /// Changes of membership, for the leader.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum AdminRequest {
-    Promote { node: NodeId },
-    Remove { node: NodeId },
-    TransferLeader { to: NodeId },
+    Promote {
+        node: NodeId,
+    },
+    Remove {
+        node: NodeId,
+    },
+    TransferLeader {
+        to: NodeId,
+    },
+    /// To the best of the other voters, if this one still leads.
+    StepDown {
+        leader: NodeId,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,6 +79,8 @@ pub(crate) enum ControlReply {
     Stopped,
     /// `None` when the node asked does not lead, or a majority has not confirmed it yet, or the one that asks is no member.
     Freshness(Option<Freshness>),
+    /// The answer is longer than one may be; what was asked for may have been done.
+    TooLarge,
 }
 
 /// What a leader knows of how fresh it is.

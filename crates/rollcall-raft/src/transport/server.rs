@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rollcall_io::{TcpListener, TcpStream};
 use rollcall_types::NodeId;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::codec::LengthDelimitedCodecError;
@@ -160,7 +160,9 @@ async fn serve_control(core: &Arc<Core>, from: NodeId, frames: Frames) -> Result
         tasks.spawn(async move {
             let _place = place;
             let reply = core.handle_control(from, request).await;
-            if let Ok(frame) = frame(id, Kind::ControlReply, &reply) {
+            // Whoever waits for an answer that fits into no frame need not wait.
+            let answer = frame(id, Kind::ControlReply, &reply);
+            if let Ok(frame) = answer.or_else(|_| frame(id, Kind::ControlReply, &ControlReply::TooLarge)) {
                 // A peer that is gone needs no answer.
                 drop(write.send(frame).await);
             }

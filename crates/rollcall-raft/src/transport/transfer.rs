@@ -190,7 +190,7 @@ async fn receive(
 /// Decodes the whole file into a catalogue.
 async fn check(core: &Arc<Core>, path: &Path, meta: &SnapshotMeta) -> Result<SnapshotFile, String> {
     let owned = path.to_owned();
-    let loaded = tokio::task::spawn_blocking(move || snapshot::load(&owned, snapshot::Check::Digest)).await;
+    let loaded = rollcall_io::spawn_blocking(move || snapshot::load(&owned, snapshot::Check::Digest)).await;
     let (header, catalog, _) = loaded.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     if header.cluster != core.snapshots.cluster() {
         return Err(format!("it belongs to cluster {}", header.cluster));

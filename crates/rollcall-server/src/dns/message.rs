@@ -4,8 +4,6 @@
 //! claims: the header is looked at first. Limits of an answer: a client that does not say more gets 512 bytes over UDP, one that
 //! does [`UDP_BYTES_MAX`] at most, so that no answer is fragmented and forged senders gain little; over TCP 65,535.
 
-use std::collections::HashSet;
-
 use hickory_proto::op::{Edns, Header, HeaderCounts, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable as _, BinDecoder};
@@ -31,6 +29,16 @@ pub(super) enum Transport {
     Udp,
     /// On a connection.
     Tcp,
+}
+
+impl Transport {
+    /// The word for it.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// A query that can be answered.
@@ -95,6 +103,17 @@ pub(super) fn read(bytes: &[u8], transport: Transport) -> Result<Request, Option
         Some(code) => Err(Some(Refused { bytes: request.write(&Reply::bare(code)).0, code })),
         None => Ok(request),
     }
+}
+
+/// What a query asks, for people: `A web.service.consul.`; `None` of what is no query of one question.
+pub(super) fn question(bytes: &[u8]) -> Option<String> {
+    let mut decoder = BinDecoder::new(bytes);
+    let counts = Header::read(&mut decoder).ok()?.counts;
+    if !is_plain(counts) || has_pointer(bytes) {
+        return None;
+    }
+    let query = Query::read(&mut decoder).ok()?;
+    Some(format!("{} {}", query.query_type(), query.name()))
 }
 
 /// Whether the name in the question is compressed. Before it is only the header, so no name can be there to point to, and the
@@ -167,10 +186,9 @@ impl Request {
         let kept = &reply.answers[..kept];
         message.metadata.truncation = kept.len() < reply.answers.len() || !with_authority;
         message.answers = kept.iter().map(|(record, _)| record.clone()).collect();
-        let mut extra: Vec<_> = kept.iter().flat_map(|(_, extra)| extra).cloned().collect();
-        let mut seen = HashSet::new();
-        extra.retain(|record| seen.insert((record.name.clone(), record.record_type())));
-        message.additionals = extra;
+        // An address for each answer, also when several have one target: HAProxy takes an address for one of them, and waits for
+        // the others' own.
+        message.additionals = kept.iter().flat_map(|(_, extra)| extra).cloned().collect();
         message.authorities = reply.authority.iter().filter(|_| with_authority).cloned().collect();
         // What is in a reply was checked when it was made; should it not fit into a message, nothing is sent.
         message.to_vec().unwrap_or_default()

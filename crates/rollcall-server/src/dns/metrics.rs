@@ -67,10 +67,7 @@ pub(super) struct Counters {
 impl Counters {
     /// Those of a transport.
     pub(super) fn of(transport: Transport) -> Self {
-        let transport = match transport {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-        };
+        let transport = transport.word();
         Self {
             outcomes: OUTCOMES.map(|outcome| counter!(QUERIES, "transport" => transport, "outcome" => outcome)),
             truncated: counter!(TRUNCATED),

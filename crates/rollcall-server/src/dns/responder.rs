@@ -9,6 +9,7 @@ use hickory_proto::op::ResponseCode;
 use super::budget::Budget;
 use super::message::{self, Request, Transport};
 use super::metrics::{Counters, Outcome};
+use super::observed::observed;
 use super::prepared::{Key, Prepared};
 use super::reply::{Reply, reply};
 use super::source::Source;
@@ -54,6 +55,10 @@ impl<S: Source> Responder<S> {
 
     /// Writes the answer to `query` into `out`. `false`: it gets none.
     pub(super) fn respond(&mut self, query: &[u8], from: IpAddr, now: Instant, out: &mut Vec<u8>) -> bool {
+        observed((query, from, self.transport), out, |out| self.write(query, from, now, out))
+    }
+
+    fn write(&mut self, query: &[u8], from: IpAddr, now: Instant, out: &mut Vec<u8>) -> bool {
         let may = self.budget.take(from, now);
         // Connections do not live long enough to gain by it.
         let is_keyed = may && self.transport == Transport::Udp && self.key.take(query);

@@ -1,6 +1,5 @@
 //! Facts about answers, shown on bytes: no sockets.
 
-mod fixture;
 mod hostile;
 
 use std::net::IpAddr;
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 
-use self::fixture::{Fixture, responder};
+use super::fixture::{self, Fixture, responder};
 use super::message::Transport;
 
 /// A query as a client sends it.
@@ -97,7 +96,7 @@ fn srv_records_carry_port_and_weight_and_the_addresses_of_their_targets() {
             "SRV 1 50 8080 fd000000000000000000000000000003.addr.dc1.consul.",
             "SRV 1 1 9000 0a000001.addr.dc1.consul.",
         ],
-        &["A 10.0.0.1", "A 10.0.0.2", "AAAA fd00::3"],
+        &["A 10.0.0.1", "A 10.0.0.2", "AAAA fd00::3", "A 10.0.0.1"],
     );
     check("0a000001.addr.dc1.consul", RecordType::A, &["A 10.0.0.1"], &[]);
     check(

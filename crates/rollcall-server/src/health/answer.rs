@@ -15,7 +15,7 @@ use rollcall_health::agreement::Cause;
 use rollcall_health::forecast::{self as predicted, Quantity};
 use rollcall_health::journal::{Census, Protection};
 use rollcall_health::{Flap, Status, TimeToFailure};
-use rollcall_types::{CapabilityName, Lifecycle, Millis, ServiceKey, UnixMillis};
+use rollcall_types::{CapabilityName, CheckSpec, Lifecycle, Millis, ServiceKey, UnixMillis};
 
 use super::reaper::{self, Failures};
 use super::slots::is_watched;
@@ -63,8 +63,8 @@ impl Reading {
 
     /// Whether the capability, which its service has, works on this instance, as far as checks of it say.
     pub(crate) fn offers(&self, instance: &Instance, capability: &CapabilityName) -> bool {
-        let failed = self.snapshot.of(&self.catalog, instance).failed;
-        failed.capabilities(&instance.spec.checks).all(|failed| failed != capability)
+        let checks = self.snapshot.of(&self.catalog, instance).checks;
+        checks.failed_capabilities(&instance.spec.checks).all(|failed| failed != capability)
     }
 
     /// Whether no operator took it out.
@@ -74,7 +74,8 @@ impl Reading {
 
     /// What is known of an instance of a service with this slow start.
     pub(crate) fn known(&self, slow_start: Option<Millis>, instance: &Instance) -> KnownHealth {
-        let mut known = known(self.snapshot.of(&self.catalog, instance), slow_start, self.now);
+        let seen = self.snapshot.of(&self.catalog, instance);
+        let mut known = known(seen, &instance.spec.checks, slow_start, self.now);
         if self.protection(instance).is_some() {
             known.overlays = known.overlays.with(Overlay::Protected);
         }
@@ -142,7 +143,7 @@ fn wire(instance: &Instance, health: KnownHealth, at: Option<UnixMillis>) -> Ins
     }
 }
 
-fn known(seen: InstanceHealth, slow_start: Option<Millis>, now: UnixMillis) -> KnownHealth {
+fn known(seen: InstanceHealth, checks: &[CheckSpec], slow_start: Option<Millis>, now: UnixMillis) -> KnownHealth {
     let warm_up = slow_start
         .filter(|_| seen.status == Status::Passing)
         .and_then(|slow_start| WarmUp::at(now, seen.since, slow_start));
@@ -165,7 +166,7 @@ fn known(seen: InstanceHealth, slow_start: Option<Millis>, now: UnixMillis) -> K
             health::Trend::Degrading => Trend::Degrading,
         },
         forecast: forecast(&seen, now),
-        failed_checks: seen.failed.bits(),
+        failed_checks: seen.checks.critical(checks),
         overlays,
         warm_up,
         observers: Some((seen.looking, seen.failing)),
@@ -189,11 +190,7 @@ pub(crate) fn forecast(seen: &InstanceHealth, now: UnixMillis) -> Option<Forecas
 pub(crate) fn numbers(forecast: &predicted::Forecast) -> Forecast {
     let due = forecast.due();
     Forecast {
-        outlook: match forecast.outlook() {
-            predicted::Outlook::Calm => None,
-            predicted::Outlook::Degrading => Some(Outlook::Degrading),
-            predicted::Outlook::FailurePredicted => Some(Outlook::PredictedFailure),
-        },
+        outlook: outlook(forecast.outlook()),
         time_to_failure_ms: None,
         likely_ms: due.map(|due| millis(due.likely())),
         earliest_ms: due.map(|due| millis(due.earliest())),
@@ -208,7 +205,17 @@ pub(crate) fn numbers(forecast: &predicted::Forecast) -> Forecast {
     }
 }
 
-fn signal(quantity: Quantity) -> ForecastSignal {
+/// What is expected, on the wire.
+pub(crate) fn outlook(outlook: predicted::Outlook) -> Option<Outlook> {
+    match outlook {
+        predicted::Outlook::Calm => None,
+        predicted::Outlook::Degrading => Some(Outlook::Degrading),
+        predicted::Outlook::FailurePredicted => Some(Outlook::PredictedFailure),
+    }
+}
+
+/// What is measured, on the wire.
+pub(crate) fn signal(quantity: Quantity) -> ForecastSignal {
     match quantity {
         Quantity::Latency => ForecastSignal::Latency,
         Quantity::ErrorRate => ForecastSignal::ErrorRate,
@@ -244,7 +251,7 @@ mod tests {
             trend: health::Trend::Degrading,
             time_to_failure: TimeToFailure::Within2Min,
             told: None,
-            failed: health::capabilities::FailedChecks::default(),
+            checks: rollcall_types::CheckStatuses::default(),
             common_cause: None,
             flap: Flap::Calm,
             looking: 2,
@@ -256,14 +263,14 @@ mod tests {
     fn only_what_passes_warms_up_and_only_for_a_while() {
         let slow_start = Some(Millis::new(60_000));
         let is_warming = |status: Status, now: u64| {
-            let known = known(seen(status), slow_start, UnixMillis::new(now));
+            let known = known(seen(status), &[], slow_start, UnixMillis::new(now));
             assert_eq!(known.overlays.contains(Overlay::Warming), known.warm_up.is_some());
             known.warm_up.is_some()
         };
         assert!(is_warming(Status::Passing, 10_000) && is_warming(Status::Passing, 69_999));
         assert!(!is_warming(Status::Passing, 70_000));
         assert!(!is_warming(Status::Warning, 10_000) && !is_warming(Status::Critical, 10_000));
-        assert!(known(seen(Status::Passing), None, UnixMillis::new(10_000)).warm_up.is_none());
+        assert!(known(seen(Status::Passing), &[], None, UnixMillis::new(10_000)).warm_up.is_none());
     }
 
     #[test]
@@ -280,7 +287,9 @@ mod tests {
     #[test]
     fn what_changes_too_often_is_shown_as_flapping() {
         let unsteady = InstanceHealth { flap: Flap::Flapping, ..seen(Status::Critical) };
-        assert!(known(unsteady, None, UnixMillis::new(10_000)).overlays.contains(Overlay::Flapping));
-        assert!(!known(seen(Status::Critical), None, UnixMillis::new(10_000)).overlays.contains(Overlay::Flapping));
+        assert!(known(unsteady, &[], None, UnixMillis::new(10_000)).overlays.contains(Overlay::Flapping));
+        assert!(
+            !known(seen(Status::Critical), &[], None, UnixMillis::new(10_000)).overlays.contains(Overlay::Flapping)
+        );
     }
 }

@@ -4,12 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_catalog::{Actor, Catalog, Command, Instance, Precondition, Request, StatusChange};
+use rollcall_gossip::Update;
 use rollcall_health::assignment::Candidate;
-use rollcall_health::{CHUNK_SLOTS, Freshness, HealthView, Observation, Observer, Publication, Publisher, Status};
+use rollcall_health::check_page::{CheckPage, key};
+use rollcall_health::{
+    CHUNK_SLOTS, DigestKind, Freshness, HealthView, Observation, Observer, Publication, Publisher, Slot, Status,
+    Tenancy,
+};
 use rollcall_types::{
-    CheckKind, CheckSpec, InstanceId, InstanceSpec, Millis, MonoTime, NodeName, Revision, StatusCause, UnixMillis,
+    CheckKind, CheckSpec, CheckStatuses, InstanceId, InstanceSpec, Millis, MonoTime, NodeName, Revision, StatusCause,
+    Text, UnixMillis,
 };
 
+use super::checks::SeenPage;
 use super::duties::{Duties, Members};
 use super::inbox::Inbox;
 use super::slots::{Slots, slot_of, tenancy_of};
@@ -23,11 +30,24 @@ pub(super) struct Fixture {
     publisher: Publisher,
     version: u64,
     view: View,
+    pages: Inbox<SeenPage>,
 }
 
 impl Fixture {
     /// Instances `web-0`, `web-1` … of which nobody has seen anything.
     pub(super) fn of(count: usize, deregister_after: Option<Millis>) -> Self {
+        Self::with(count, &spec(deregister_after))
+    }
+
+    /// The same, each with two checks.
+    pub(super) fn with_two_checks(count: usize) -> Self {
+        let spec = spec(None);
+        let other = CheckSpec { id: "other".parse().unwrap(), ..spec.checks[0].clone() };
+        let checks = [spec.checks[0].clone(), other].into();
+        Self::with(count, &InstanceSpec { checks, ..spec })
+    }
+
+    fn with(count: usize, spec: &InstanceSpec) -> Self {
         let mut duties = Duties::new(name("n1"), MonoTime::default());
         let fit = ["n1", "n2", "n3"].map(|text| Candidate { name: name(text), zone: None }).into();
         duties.update(&Members { fit, all: 3, is_isolated: false }, count, MonoTime::default());
@@ -38,6 +58,7 @@ impl Fixture {
             publisher: Publisher::new(),
             version: 0,
             view: View::new(),
+            pages: Inbox::default(),
         };
         for number in 0..count {
             fixture.apply(
@@ -45,7 +66,7 @@ impl Fixture {
                 Command::Register {
                     service: "web".parse().unwrap(),
                     id: id(number),
-                    spec: Arc::new(spec(deregister_after)),
+                    spec: Arc::new(spec.clone()),
                     expect: Precondition::None,
                 },
             );
@@ -70,10 +91,25 @@ impl Fixture {
                 created: instance.created,
                 to,
                 cause: StatusCause::Confirmed,
+                checks: CheckStatuses::default(),
             }
         };
         let transitions = numbers.into_iter().map(change).collect();
         self.apply(at, Command::RecordStatuses { transitions });
+    }
+
+    /// All nodes tell the two checks of an instance so, from `at` on; the snapshot then.
+    pub(super) fn tell(&mut self, number: usize, checks: [Status; 2], at: UnixMillis) -> Arc<HealthSnapshot> {
+        let instance = self.catalog.instance(&"web".parse().unwrap(), &id(number)).unwrap().clone();
+        let told = CheckStatuses::of(&instance.spec.checks, |place, _| Some(checks[place]));
+        let mut voices = Voices::new((slot_of(&instance).unwrap(), tenancy_of(&instance)));
+        voices.version = self.version;
+        for name in ["n1", "n2", "n3"] {
+            let update = voices.update(name, DigestKind::Health, told);
+            self.pages.receive(&update, at).unwrap();
+        }
+        self.version = voices.version;
+        self.see_slot(&instance, at)
     }
 
     /// All nodes see instances so, from `at` on; the snapshot then.
@@ -104,13 +140,13 @@ impl Fixture {
             stale,
             self.slots.tenants(),
             &self.duties,
-            Evidence { sightings: &sightings, forecasts: &Inbox::default(), capabilities: &Inbox::default() },
+            Evidence { sightings: &sightings, forecasts: &Inbox::default(), checks: &self.pages },
             at,
         );
         self.view.reader().load()
     }
 
-    /// Looks again at the slot of an instance that is gone.
+    /// Looks again at the slot of an instance, which may be gone.
     pub(super) fn see_slot(&mut self, gone: &Instance, at: UnixMillis) -> Arc<HealthSnapshot> {
         self.slots.follow(Arc::new(self.catalog.clone()));
         let mut stale = Stale::default();
@@ -120,7 +156,7 @@ impl Fixture {
             stale,
             self.slots.tenants(),
             &self.duties,
-            Evidence { sightings: &sightings, forecasts: &Inbox::default(), capabilities: &Inbox::default() },
+            Evidence { sightings: &sightings, forecasts: &Inbox::default(), checks: &self.pages },
             at,
         );
         self.view.reader().load()
@@ -142,6 +178,48 @@ impl Fixture {
     }
 }
 
+/// What nodes say of one instance in gossip.
+pub(super) struct Voices {
+    pub(super) view: HealthView,
+    place: (Slot, Tenancy),
+    version: u64,
+}
+
+impl Voices {
+    pub(super) fn new(place: (Slot, Tenancy)) -> Self {
+        Self { view: HealthView::new(), place, version: 0 }
+    }
+
+    /// The digest of a node says this status.
+    pub(super) fn observe(&mut self, name: &str, status: Status, freshness: Freshness) {
+        let (mut publisher, now) = (Publisher::new(), MonoTime::default());
+        publisher.observe(self.place.0, self.place.1, Observation::of(status), Duration::MAX, now);
+        let observer = Observer { name: self::name(name), generation: 1 };
+        self.view.mark_observer(&observer, freshness).unwrap();
+        self.version += 1;
+        for publication in publisher.tick(now) {
+            let Publication::Put { chunk, digest } = publication else { panic!("{publication:?}") };
+            self.view.receive(observer.clone(), chunk, self.version, Some(&digest.encode()), now).unwrap();
+        }
+    }
+
+    /// A node says nothing any more.
+    pub(super) fn withdraw(&mut self, name: &str) {
+        let observer = Observer { name: self::name(name), generation: 1 };
+        self.version += 1;
+        self.view.receive(observer, self.place.0.chunk(), self.version, None, MonoTime::default()).unwrap();
+    }
+
+    /// The page of a node beside its digests of this kind says these.
+    pub(super) fn update(&mut self, name: &str, kind: DigestKind, checks: CheckStatuses) -> Update {
+        self.version += 1;
+        let (slot, tenancy) = self.place;
+        let page = CheckPage::of(slot.chunk(), [(slot, tenancy, checks)]);
+        let (member, key) = (self::name(name), key(kind, slot.chunk()).into());
+        Update { member, generation: 1, key, version: self.version, value: Some(page.encode().into()) }
+    }
+}
+
 /// The id of an instance of the fixture.
 pub(super) fn id(number: usize) -> InstanceId {
     InstanceId::try_from(format!("web-{number}").as_str()).unwrap()
@@ -154,6 +232,8 @@ fn name(text: &str) -> NodeName {
 fn spec(deregister_after: Option<Millis>) -> InstanceSpec {
     let check = CheckSpec {
         id: "tcp".parse().unwrap(),
+        name: Text::default(),
+        notes: Text::default(),
         capability: None,
         kind: CheckKind::Tcp { host: "127.0.0.1".try_into().unwrap(), port: 80_u64.try_into().unwrap() },
         interval: Millis::new(1_000),

@@ -88,6 +88,15 @@ impl<P: Page> Inbox<P> {
         chunks
     }
 
+    /// What whoever sent this change said before of what it is about.
+    pub(super) fn of_key(&self, update: &Update) -> Option<P>
+    where
+        P: Clone,
+    {
+        let chunk = P::chunk_of_key(&update.key)?;
+        self.of(chunk, &update.member).map(|(page, _)| page.clone())
+    }
+
     /// What an observer says of a chunk, and when that was heard.
     pub(super) fn of(&self, chunk: ChunkId, observer: &NodeName) -> Option<(&P, UnixMillis)> {
         let heard = self.chunks.get(&chunk)?.get(observer)?;

@@ -17,9 +17,9 @@ use std::time::Duration;
 
 use rollcall_catalog::{Actor, Command, Precondition, Reply, Request, StatusChange};
 use rollcall_gossip::Handle as Gossip;
-use rollcall_raft::{Consensus, Error, RaftStatus, Role};
+use rollcall_raft::{Consensus, Error};
 use rollcall_types::{ActorName, NodeName, Text, UnixMillis};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -28,13 +28,12 @@ use super::metrics;
 use super::reaper::{self, Reaper, Sentence};
 use super::view::HealthReader;
 use crate::clock::wall_clock;
+use crate::leading::while_leading;
 
 /// Longest wait for a quorum to take an entry.
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two looks at what has been critical for long.
 const REAP_INTERVAL: Duration = Duration::from_secs(1);
-/// Between two attempts to learn what was committed before this node led.
-const RETRY: Duration = Duration::from_millis(100);
 /// Who the log says did it.
 const ACTOR: &str = "rollcall";
 
@@ -49,28 +48,11 @@ pub(super) struct Scribe {
 impl Scribe {
     /// Runs until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut roles = self.consensus.status_changes();
-        loop {
-            let leads = tokio::select! {
-                () = stop.cancelled() => return,
-                leads = roles.wait_for(|status| status.role == Role::Leader) => leads.map(|status| status.term),
-            };
-            let Ok(term) = leads else { return };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.lead() => {}
-                // Deposed, or elected again: what was under way may be in the log or not.
-                _ = roles.wait_for(|status: &RaftStatus| status.role != Role::Leader || status.term != term) => {}
-            }
-        }
+        while_leading(&self.consensus, &stop, || self.lead()).await;
     }
 
     /// Writes for as long as this node leads.
     async fn lead(&self) {
-        while let Err(error) = self.consensus.read_barrier(Instant::now() + WRITE_DEADLINE).await {
-            debug!(%error, "the journal waits for what was committed before: {error}");
-            sleep(RETRY).await;
-        }
         let mut changes = self.reader.changes();
         let mut desk = Desk::resume(&self.consensus.catalog());
         let mut reaper = Reaper::default();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use rollcall_health::DigestKind;
 
 const LOOKED_AT: &str = "rollcall_health_instances_looked_at";
 const SHARING: &str = "rollcall_health_nodes_sharing";
@@ -19,8 +20,8 @@ const SERIES_BYTES: &str = "rollcall_forecast_series_bytes";
 const WITHOUT_ROOM: &str = "rollcall_forecast_without_room_total";
 const UNTOLD: &str = "rollcall_forecast_chunks_untold";
 const FORECASTS_REFUSED: &str = "rollcall_forecast_values_refused_total";
-const CAPABILITIES_REFUSED: &str = "rollcall_capability_values_refused_total";
-const CAPABILITIES_UNTOLD: &str = "rollcall_capability_chunks_untold";
+const CHECK_PAGES_REFUSED: &str = "rollcall_check_values_refused_total";
+const CHECK_CHUNKS_UNTOLD: &str = "rollcall_check_chunks_untold";
 const PROTECTED: &str = "rollcall_journal_protected_services";
 
 /// Describes the metrics of health.
@@ -56,14 +57,14 @@ pub(crate) fn describe() {
         "Values of others in the place of predictions that are none, by reason"
     );
     describe_counter!(
-        CAPABILITIES_REFUSED,
+        CHECK_PAGES_REFUSED,
         Unit::Count,
-        "Values of others in the place of failed capabilities that are none, by reason"
+        "Values of others in the place of statuses of checks that are none, by reason"
     );
     describe_gauge!(
-        CAPABILITIES_UNTOLD,
+        CHECK_CHUNKS_UNTOLD,
         Unit::Count,
-        "Chunks of instances with a failed capability of which this node does not tell, since they are too many"
+        "Chunks of instances whose checks this node does not tell one by one, since they are too many, by what it says of them"
     );
     describe_gauge!(
         UNTOLD,
@@ -122,12 +123,12 @@ pub(super) fn untold(chunks: usize) {
     gauge!(UNTOLD).set(chunks as f64);
 }
 
-pub(super) fn capabilities_untold(chunks: usize) {
-    gauge!(CAPABILITIES_UNTOLD).set(chunks as f64);
+pub(super) fn check_chunks_untold(kind: DigestKind, chunks: usize) {
+    gauge!(CHECK_CHUNKS_UNTOLD, "kind" => kind.as_str()).set(chunks as f64);
 }
 
-pub(super) fn capabilities_refused(reason: &'static str) {
-    counter!(CAPABILITIES_REFUSED, "reason" => reason).increment(1);
+pub(super) fn check_page_refused(reason: &'static str) {
+    counter!(CHECK_PAGES_REFUSED, "reason" => reason).increment(1);
 }
 
 pub(crate) fn forecasts_refused(reason: &'static str) {

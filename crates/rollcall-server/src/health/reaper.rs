@@ -84,11 +84,13 @@ fn judge(
 ) -> Decision {
     let critical_since = catalog.journaled(instance).critical_since;
     let deregister_after = instance.spec.deregister_after;
+    // Whoever changes its record, or decides on its life, has seen to it, and it may still be starting.
+    let counted_since = critical_since.map(|since| since.max(instance.modified_at));
     // Most instances are not due, and are judged by this alone.
-    let due = critical_since.zip(deregister_after).filter(|(since, after)| since.plus(*after) <= now);
-    let service = due.and_then(|(since, _)| failures(since)).unwrap_or(Census { failed: 0, total: 0 });
+    let due = counted_since.zip(deregister_after).filter(|(since, after)| since.plus(*after) <= now);
+    let service = due.and(critical_since).and_then(failures).unwrap_or(Census { failed: 0, total: 0 });
     let health = snapshot.of(catalog, instance);
-    let case = Case { status: health.status, flap: health.flap, critical_since, deregister_after };
+    let case = Case { status: health.status, flap: health.flap, critical_since: counted_since, deregister_after };
     decide(case, service, nodes, None, now)
 }
 

@@ -19,17 +19,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollcall_catalog::Instance;
-use rollcall_health::check::Load;
-use rollcall_health::{ChunkId, HealthView, Reading, Slot, Status};
+use rollcall_health::check::{Answer, Load};
+use rollcall_health::lease::LeaseWatch;
+use rollcall_health::{ChunkId, Reading, ScoreStep, Slot, Status};
 use rollcall_types::{CheckId, CheckKind, CheckSpec, MonoTime};
 
+use super::checks::Vouchers;
 use super::doubt::Doubt;
 use super::duties::Duty;
+use super::slots::tenancy_of;
 use super::tracked::{Moment, Registered, Report, Run, Tracked};
 use super::trends::Forecasting;
 
-/// Most probes that run, or wait for their turn at the prober: some 2 KiB each. Many, since those that wait for a host that hangs
-/// must not keep others from their turn.
+/// Most probes that run, or wait for their turn at the prober: some 2 KiB each. Many more than may wait for one host
+/// ([`crate::probe`]), so that one that hangs does not keep others from their turn.
 pub(crate) const UNDER_WAY_MAX: usize = 16_384;
 /// Most bytes that are kept of what checks said, beyond a short beginning of each.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
@@ -78,6 +81,8 @@ pub(crate) struct Due {
 pub(crate) struct Schedule {
     tracked: BTreeMap<Slot, Tracked>,
     queue: BTreeSet<(MonoTime, Slot)>,
+    /// Slots by when there is a lease to look at, or something to say again.
+    upkeep: BTreeSet<(MonoTime, Slot)>,
     aliases: BTreeSet<Slot>,
     under_way: usize,
     tickets: u64,
@@ -93,6 +98,7 @@ impl Schedule {
         Self {
             tracked: BTreeMap::new(),
             queue: BTreeSet::new(),
+            upkeep: BTreeSet::new(),
             aliases: BTreeSet::new(),
             under_way: 0,
             tickets: 0,
@@ -110,8 +116,9 @@ impl Schedule {
             tracked.record_mut().expect(registered.expected);
             return;
         }
+        let registered = self.with_known_checks(slot, registered);
         self.release(slot);
-        let mut tracked = Tracked::new(registered, duty, moment, self.draw);
+        let mut tracked = Tracked::new(&registered, duty, moment, self.draw);
         self.tickets += 1;
         tracked.ticket = self.tickets;
         if tracked.instance().spec.checks.iter().any(|check| matches!(check.kind, CheckKind::Alias { .. })) {
@@ -121,10 +128,26 @@ impl Schedule {
         self.queue(slot);
     }
 
+    /// The same with what is known here of the checks that an instance keeps while others come or go.
+    fn with_known_checks(&self, slot: Slot, registered: &Registered) -> Registered {
+        let (instance, mut registered) = (&registered.instance, registered.clone());
+        let same = self.tracked.get(&slot).filter(|it| tenancy_of(it.instance()) == tenancy_of(instance));
+        if let Some(tracked) = same.filter(|it| it.instance().spec.checks != instance.spec.checks) {
+            registered.checks = tracked.checks_for(&instance.spec);
+        }
+        registered
+    }
+
+    /// What to say of the instance of a slot before [`Self::release`], when others are to look at it.
+    pub(crate) fn last_word(&mut self, slot: Slot, now: MonoTime) -> Option<Report> {
+        self.tracked.get_mut(&slot)?.last_word(slot, now)
+    }
+
     /// Looks away from a slot. What was said stands until it runs out.
     pub(crate) fn release(&mut self, slot: Slot) {
         if let Some(tracked) = self.tracked.remove(&slot) {
             tracked.queued_at.map(|at| self.queue.remove(&(at, slot)));
+            tracked.upkept_at.map(|at| self.upkeep.remove(&(at, slot)));
             self.aliases.remove(&slot);
             self.output_bytes -= tracked.output_bytes();
             self.forecasting.release(tracked.trends());
@@ -132,8 +155,8 @@ impl Schedule {
     }
 
     /// What is due now.
-    pub(crate) fn due(&mut self, leases: &HealthView, at: Reading) -> Due {
-        let mut due = Due::default();
+    pub(crate) fn due(&mut self, vouchers: Vouchers<'_>, at: Reading) -> Due {
+        let mut due = Due { reports: self.keep_up(vouchers, at), ..Due::default() };
         while let Some(&(when, slot)) = self.queue.first().filter(|(when, _)| *when <= at.now) {
             let room = UNDER_WAY_MAX - self.under_way;
             if room == 0 {
@@ -143,14 +166,6 @@ impl Schedule {
                 self.queue.remove(&(when, slot));
                 continue;
             };
-            let is_to_be_said = tracked.is_resay_due(at.now) || tracked.is_lease_due(at.now);
-            if tracked.is_lease_due(at.now) {
-                tracked.look_at_lease(slot, leases, at);
-            }
-            if is_to_be_said {
-                due.reports.extend(self.say(slot, at.now));
-            }
-            let Some(tracked) = self.tracked.get_mut(&slot) else { continue };
             let begun = tracked.begin(room, at.now);
             self.under_way += begun.len();
             let ticket = tracked.ticket;
@@ -163,9 +178,28 @@ impl Schedule {
         due
     }
 
+    /// Looks at leases whose time is over, and says again what would run out. Needs no room for probes: targets that hang must not
+    /// keep others in service, or take them out.
+    fn keep_up(&mut self, vouchers: Vouchers<'_>, at: Reading) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while let Some(&(when, slot)) = self.upkeep.first().filter(|(when, _)| *when <= at.now) {
+            let Some(tracked) = self.tracked.get_mut(&slot) else {
+                self.upkeep.remove(&(when, slot));
+                continue;
+            };
+            if tracked.is_lease_due(at.now) {
+                tracked.look_at_lease(slot, vouchers, at);
+            }
+            reports.extend(self.say(slot, at.now));
+            self.queue(slot);
+        }
+        reports
+    }
+
     /// When [`Self::due`] has something to do; `None` while nothing is to be done, or nothing can be before a probe has ended.
     pub(crate) fn next_due(&self) -> Option<MonoTime> {
-        self.queue.first().map(|(when, _)| *when).filter(|_| self.under_way < UNDER_WAY_MAX)
+        let probe = self.queue.first().filter(|_| self.under_way < UNDER_WAY_MAX);
+        probe.into_iter().chain(self.upkeep.first()).map(|(when, _)| *when).min()
     }
 
     /// A probe ended. Returns what to say.
@@ -175,6 +209,12 @@ impl Schedule {
         let tracked = self.tracked.get_mut(&slot).filter(|tracked| tracked.ticket == order.ticket)?;
         let (before, has_room) = (tracked.output_bytes(), self.output_bytes < OUTPUT_BYTES_MAX);
         let outcome = run.outcome;
+        if outcome.answer == Answer::PutOff {
+            // Nothing was seen: what was said before is not said again, and runs out.
+            tracked.put_off(&order.check, outcome, now, (self.draw)());
+            self.queue(slot);
+            return None;
+        }
         tracked.end(&order.check, run, has_room, now, (self.draw)());
         let news = tracked.follow_trends(&order.check, outcome, &mut self.forecasting, now);
         self.output_bytes = self.output_bytes - before + tracked.output_bytes();
@@ -222,15 +262,17 @@ impl Schedule {
     }
 
     /// Looks at who vouches for the leases of a chunk. Returns what to say.
-    pub(crate) fn look_at_leases(&mut self, chunk: ChunkId, leases: &HealthView, at: Reading) -> Vec<Report> {
+    pub(crate) fn look_at_leases(&mut self, chunk: ChunkId, vouchers: Vouchers<'_>, at: Reading) -> Vec<Report> {
         let mut reports = Vec::new();
         for slot in chunk.slots() {
             let Some(tracked) = self.tracked.get_mut(&slot).filter(|tracked| tracked.lease().is_some()) else {
                 continue;
             };
-            let before = tracked.record().state().status;
-            tracked.look_at_lease(slot, leases, at);
-            if tracked.record().state().status != before {
+            let score = |tracked: &Tracked| tracked.lease().and_then(LeaseWatch::score).map(ScoreStep::nearest);
+            let says = |tracked: &Tracked| (tracked.record().state().status, tracked.checks(), score(tracked));
+            let before = says(tracked);
+            tracked.look_at_lease(slot, vouchers, at);
+            if says(tracked) != before {
                 reports.extend(tracked.report(slot, at.now));
             }
             self.queue(slot);
@@ -250,8 +292,9 @@ impl Schedule {
             let instance = tracked.instance().clone();
             for check in &instance.spec.checks {
                 if let CheckKind::Alias { .. } = check.kind {
-                    let status = status_of(&check.kind);
-                    if tracked.record_mut().follow(&check.id, status, now).is_some() {
+                    let (status, before) = (status_of(&check.kind), tracked.checks());
+                    let has_turned = tracked.record_mut().follow(&check.id, status, now).is_some();
+                    if has_turned || tracked.checks() != before {
                         reports.extend(tracked.report(*slot, now));
                     }
                 }
@@ -292,16 +335,21 @@ impl Schedule {
         self.queue.first().map_or(Duration::ZERO, |(when, _)| now.since(*when))
     }
 
-    /// Puts a slot where it belongs in the queue.
+    /// Puts a slot where it belongs in both queues.
     fn queue(&mut self, slot: Slot) {
         let Some(tracked) = self.tracked.get_mut(&slot) else { return };
-        let wake_at = tracked.wake_at();
-        let before = std::mem::replace(&mut tracked.queued_at, wake_at);
-        if before == wake_at {
-            return;
-        }
-        before.map(|at| self.queue.remove(&(at, slot)));
-        wake_at.map(|at| self.queue.insert((at, slot)));
+        let (probe_at, upkeep_at) = (tracked.probe_at(), tracked.upkeep_at());
+        put(&mut self.queue, slot, &mut tracked.queued_at, probe_at);
+        put(&mut self.upkeep, slot, &mut tracked.upkept_at, upkeep_at);
+    }
+}
+
+/// Moves a slot in a queue from `present` to another time, or out of it.
+fn put(queue: &mut BTreeSet<(MonoTime, Slot)>, slot: Slot, present: &mut Option<MonoTime>, at: Option<MonoTime>) {
+    let before = std::mem::replace(present, at);
+    if before != at {
+        before.map(|at| queue.remove(&(at, slot)));
+        at.map(|at| queue.insert((at, slot)));
     }
 }
 

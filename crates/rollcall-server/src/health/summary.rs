@@ -62,7 +62,7 @@ impl Summaries {
             return Ok(summary.clone());
         }
         let catalog = catalog.clone();
-        let counted = tokio::task::spawn_blocking(move || Arc::new(Summary::of(&catalog, &reading))).await;
+        let counted = rollcall_io::spawn_blocking(move || Arc::new(Summary::of(&catalog, &reading))).await;
         let summary =
             counted.map_err(|error| Failure::internal(format!("counting the health ended badly: {error}")))?;
         *kept = Some(summary.clone());

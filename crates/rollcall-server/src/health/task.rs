@@ -13,19 +13,19 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rollcall_catalog::{Catalog, Instance};
 use rollcall_gossip::{Digests, Handle as Gossip};
-use rollcall_health::capabilities::CapabilityFailures;
 use rollcall_health::check::{Answer, Failure, Load, Outcome, worst_of};
 use rollcall_health::forecast::{Change, Forecasts, Options};
-use rollcall_health::{CHUNK_SLOTS, HealthView, RUN_TICK, Reading, RunClock, Slot, Status};
+use rollcall_health::{CHUNK_SLOTS, DigestKind, HealthView, RUN_TICK, Reading, RunClock, Slot, Status};
 use rollcall_raft::Consensus;
-use rollcall_types::{CheckKind, CheckSpec, InstanceId, MonoTime, NodeName, ServiceKey, ServiceName};
+use rollcall_types::{CheckKind, CheckSpec, CheckStatuses, InstanceId, MonoTime, NodeName, ServiceKey, ServiceName};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, error, info, info_span};
 
-use super::capabilities;
+use super::checks::{self, SeenPage, Vouchers, WordsPage};
 use super::detail::{Detail, Question};
 use super::duties::{Duties, Duty, Members};
 use super::forecasts;
@@ -35,11 +35,12 @@ use super::metrics;
 use super::prober::Probe;
 use super::schedule::{Order, Schedule, Scrape};
 use super::slots::{SlotChange, Slots, expected, is_watched, slot_of, tenancy_of};
-use super::tracked::{Moment, Registered, Report, Run, Tracked};
+use super::tracked::{Checks, Moment, Registered, Report, Run, Tracked};
 use super::trends::{Forecasting, News};
 use super::view::{Evidence, HealthReader, HealthSnapshot, Stale, View};
 use crate::clock::wall_clock;
 use crate::probe::Probed;
+use crate::traces::{self, TARGET};
 
 /// Least time between two looks at the catalogue: under a load of writes, many of them cost one look.
 const CATALOG_INTERVAL: Duration = Duration::from_millis(10);
@@ -84,9 +85,11 @@ pub(super) struct Task<P> {
     /// The numbers behind what this node expects, and behind what all do.
     outbox: forecasts::Outbox,
     inbox: Inbox<Forecasts>,
-    /// Which capabilities this node sees failing, and which all do.
-    failing: capabilities::Outbox,
-    capabilities: Inbox<CapabilityFailures>,
+    /// What this node makes of each check of what it looks at, and what all do.
+    checks: checks::Outbox,
+    seen_checks: Inbox<SeenPage>,
+    /// What all hear of each check by heartbeats.
+    words: Inbox<WordsPage>,
     stale: Stale,
     probes: JoinSet<Ended>,
     looked_at: MonoTime,
@@ -107,8 +110,9 @@ impl<P: Probe> Task<P> {
             vouchers: Arc::default(),
             outbox: forecasts::Outbox::default(),
             inbox: Inbox::default(),
-            failing: capabilities::Outbox::default(),
-            capabilities: Inbox::default(),
+            checks: checks::Outbox::new(DigestKind::Health),
+            seen_checks: Inbox::default(),
+            words: Inbox::default(),
             stale: Stale::default(),
             probes: JoinSet::new(),
             looked_at: now,
@@ -129,8 +133,10 @@ impl<P: Probe> Task<P> {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut revisions = self.consensus.revision_changes();
         let mut is_behind = true;
-        let mut sightings = self.digests.changes();
-        let mut vouchers = self.gossip.leases().changes();
+        let (mut sightings, mut vouchers) = (self.digests.changes(), self.gossip.leases().changes());
+        // What came before this task listened is looked at, too.
+        sightings.mark_changed();
+        vouchers.mark_changed();
         let mut members = self.gossip.events();
         let mut values = self.gossip.updates();
         self.hear_anew();
@@ -156,10 +162,10 @@ impl<P: Probe> Task<P> {
                     self.follow_catalog();
                 }
                 // Others said what they see.
-                _ = sightings.changed() => self.follow_sightings(),
+                _ = sightings.changed() => self.follow_sightings(&mut values),
                 // Others said whose heartbeats they hear.
-                _ = vouchers.changed() => self.follow_vouchers(),
-                // Others said what they expect and which capabilities fail, among much else.
+                _ = vouchers.changed() => self.follow_vouchers(&mut values),
+                // Others said what they expect and what they make of checks, among much else.
                 update = values.recv() => match update {
                     Ok(update) => self.hear(update, &mut values),
                     Err(broadcast::error::RecvError::Lagged(_)) => self.hear_anew(),
@@ -183,9 +189,9 @@ impl<P: Probe> Task<P> {
 
     fn tick(&mut self) {
         let at = self.clock.tick(self.gossip.now());
-        self.leases.tick();
+        self.leases.tick(self.vouchers());
         self.outbox.publish(&self.gossip);
-        self.failing.publish(&self.gossip);
+        self.checks.tick(&self.gossip);
         if at.now.since(self.looked_at) >= LOOK_INTERVAL {
             self.looked_at = at.now;
             self.follow_members();
@@ -195,6 +201,11 @@ impl<P: Probe> Task<P> {
             metrics::series(schedule.series());
             metrics::health(schedule.len(), sharing, schedule.under_way(), schedule.behind(at.now));
         }
+    }
+
+    /// Who hears the heartbeats of instances.
+    fn vouchers(&self) -> Vouchers<'_> {
+        Vouchers { view: &self.vouchers, words: &self.words }
     }
 
     fn moment(&mut self) -> Moment {
@@ -231,9 +242,15 @@ impl<P: Probe> Task<P> {
         {
             self.schedule.release(*slot);
             self.digests.withdraw(*slot, tenancy_of(before));
-            self.leases.revoke(*slot);
+            self.leases.revoke(*slot, tenancy_of(before));
         }
-        if is_another || before.as_deref().is_some_and(is_watched) != after.as_deref().is_some_and(is_watched) {
+        // What is said of other checks says nothing of these.
+        let has_other_checks = match (before, after) {
+            (Some(before), Some(after)) => before.spec.checks != after.spec.checks,
+            _ => false,
+        };
+        let is_watched = |instance: &Option<Arc<Instance>>| instance.as_deref().is_some_and(is_watched);
+        if is_another || is_watched(before) != is_watched(after) || has_other_checks {
             self.stale.slot(*slot);
         }
         if after.is_some() {
@@ -257,7 +274,12 @@ impl<P: Probe> Task<P> {
                 let registered = self.registered(slot, &instance);
                 self.schedule.assign(slot, &registered, duty, moment);
             }
-            (Duty::Confirm | Duty::Idle, Some(_)) => self.schedule.release(slot),
+            (Duty::Confirm | Duty::Idle, Some(_)) => {
+                if let Some(report) = self.schedule.last_word(slot, moment.at.now) {
+                    self.say(report);
+                }
+                self.schedule.release(slot);
+            }
             (Duty::Confirm | Duty::Idle, None) => {}
         }
     }
@@ -266,10 +288,13 @@ impl<P: Probe> Task<P> {
         let catalog = self.slots.catalog();
         let known = self.view.snapshot().entry(slot).filter(|known| known.tenancy == tenancy_of(instance));
         let agreed = known.map_or(Status::Unknown, |known| known.agreed.status);
+        let agreed_checks = known.map(|known| known.checks).filter(|checks| !checks.is_empty());
+        let journaled = catalog.journaled(instance);
         Registered {
             instance: instance.clone(),
             expected: expected(catalog, &ServiceKey::from(&instance.service)),
-            known: if agreed == Status::Critical { agreed } else { catalog.journaled(instance).status },
+            known: if agreed == Status::Critical { agreed } else { journaled.status },
+            checks: agreed_checks.unwrap_or(journaled.checks),
             is_new: matches!(agreed, Status::Unknown | Status::Starting),
         }
     }
@@ -303,7 +328,8 @@ impl<P: Probe> Task<P> {
     /// Begins what is due.
     fn begin_due(&mut self) {
         let at = self.clock.read(self.gossip.now());
-        let due = self.schedule.due(&self.vouchers, at);
+        let vouchers = Vouchers { view: &self.vouchers, words: &self.words };
+        let due = self.schedule.due(vouchers, at);
         due.reports.into_iter().for_each(|report| self.say(report));
         for order in due.orders {
             let prober = self.prober.clone();
@@ -332,10 +358,16 @@ impl<P: Probe> Task<P> {
 
     /// Says to the others what this node sees.
     fn say(&mut self, report: Report) {
-        let Report { slot, tenancy, observation, forecast, failed, news, valid_for } = report;
+        let Report { slot, tenancy, observation, forecast, checks, news, valid_for } = report;
         let now = self.gossip.now();
         self.outbox.say(slot, tenancy, forecast, (now, valid_for));
-        self.failing.say(slot, tenancy, failed, (now, valid_for));
+        // Before the digest, so that who hears that a status changed knows of which check.
+        match checks {
+            Checks::Untold => self.checks.tell(slot, tenancy, CheckStatuses::default(), (now, valid_for)),
+            Checks::Pass(checks) => self.checks.fade(slot, tenancy, checks, now),
+            Checks::Told(checks) => self.checks.tell(slot, tenancy, checks, (now, valid_for)),
+        }
+        self.checks.publish(&self.gossip);
         if let Some(instance) = news.and(self.slots.tenant(slot)) {
             news.iter().for_each(|news| tell(instance, news));
         }
@@ -350,8 +382,7 @@ impl<P: Probe> Task<P> {
     fn refresh(&mut self) {
         if !self.stale.is_empty() {
             let stale = std::mem::take(&mut self.stale);
-            let evidence =
-                Evidence { sightings: &self.sightings, forecasts: &self.inbox, capabilities: &self.capabilities };
+            let evidence = Evidence { sightings: &self.sightings, forecasts: &self.inbox, checks: &self.seen_checks };
             self.view.refresh(stale, self.slots.tenants(), &self.duties, evidence, wall_clock());
         }
     }
@@ -391,10 +422,30 @@ fn tell(instance: &Instance, news: &News) {
 
 async fn run<P: Probe>(prober: &P, order: &Order) -> Probed {
     match order.spec() {
-        Some(check) => prober.probe(check).await,
+        Some(check) => {
+            let span = span(order);
+            let probed = prober.probe(check).instrument(span.clone()).await;
+            if !span.is_disabled() {
+                traces::tell(&span, "probe.answer", format!("{:?}", probed.outcome.answer));
+            }
+            probed
+        }
         // An order is made of a check of its instance.
         None => panicked(order),
     }
+}
+
+/// The span of a probe that is traced, or nothing.
+fn span(order: &Order) -> Span {
+    if !traces::begins() {
+        return Span::none();
+    }
+    let Instance { service, id, .. } = &*order.instance;
+    let span = info_span!(
+        target: TARGET, "probe.run", otel.kind = "client", trace.id = Empty,
+        service.name = %service, instance.id = %id, check.id = %order.check
+    );
+    traces::enter(span, None)
 }
 
 /// A fault of ours must not pass for an answer.

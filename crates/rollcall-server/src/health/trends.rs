@@ -130,7 +130,7 @@ impl Trends {
             Answer::Passed | Answer::Strained => outcome.latency,
             Answer::Failed(Failure::Timeout) => outcome.latency.max(check.timeout),
             // What refuses at once is not fast.
-            Answer::Failed(_) => return,
+            Answer::Failed(_) | Answer::PutOff => return,
         };
         let sample = latency.as_secs_f64() * 1e3;
         self.sample((check.index, || Watched::latency(check.timeout)), sample, check.interval, all, now);

@@ -11,25 +11,28 @@
 //! Limits: a snapshot is as old as the gossip that it is made of; a catalogue may be newer than the snapshot beside which it
 //! is read, and then an instance that is not in the snapshot is `unknown`.
 
+mod outlooks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use imbl::{OrdMap, Vector};
 use rollcall_catalog::{Catalog, Instance, Journaled};
-use rollcall_health::agreement::{Agreed, Cause, agree};
+use rollcall_health::agreement::{Agreed, Cause, agree, is_told_by_check};
 use rollcall_health::assignment::Watch;
-use rollcall_health::capabilities::{CapabilityFailures, FailedChecks};
 use rollcall_health::forecast::{CommonCause, Forecasts, common_cause};
 use rollcall_health::{CHUNK_SLOTS, ChunkId, Flap, HealthView, ScoreStep, Slot, Status, Tenancy, TimeToFailure, Trend};
-use rollcall_types::{ServiceKey, UnixMillis};
+use rollcall_types::{CheckKind, CheckSpec, CheckStatuses, Revision, ServiceKey, UnixMillis};
 use tokio::sync::watch;
 
-use super::capabilities;
+use super::checks::{self, SeenPage};
 use super::duties::Duties;
 use super::forecasts::{Told, told};
 use super::inbox::Inbox;
 use super::slots::{Tenants, is_watched, slot_of, tenancy_of};
+
+pub(crate) use self::outlooks::OutlookChange;
 
 /// Health as this node sees it, for readers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,8 +54,6 @@ pub(crate) struct HealthSnapshot {
     tenants: Tenants,
     /// Of instances of which something is expected, what.
     told: OrdMap<Slot, Told>,
-    /// Of instances that do not offer all of their capabilities, the checks that say so.
-    failed: OrdMap<Slot, FailedChecks>,
     /// Services most of whose instances degrade.
     common: OrdMap<ServiceKey, CommonCause>,
 }
@@ -74,8 +75,8 @@ pub(crate) struct InstanceHealth {
     pub(crate) time_to_failure: TimeToFailure,
     /// The numbers behind that.
     pub(crate) told: Option<Told>,
-    /// The checks of capabilities that fail.
-    pub(crate) failed: FailedChecks,
+    /// Its checks, one by one; nothing of those that are as it is.
+    pub(crate) checks: CheckStatuses,
     /// Most of its service degrades, and so does it.
     pub(crate) common_cause: Option<CommonCause>,
     /// How often it has changed lately.
@@ -87,6 +88,15 @@ pub(crate) struct InstanceHealth {
 }
 
 impl InstanceHealth {
+    /// The status of a check of `instance`, of which this is the health: its own as far as that is known, else the instance's.
+    pub(crate) fn of_check(&self, instance: &Instance, check: &CheckSpec) -> Status {
+        let own = self.checks.of_check(&instance.spec.checks, &check.id);
+        match check.kind {
+            CheckKind::Fixed { status } => status,
+            _ => own.unwrap_or(self.status),
+        }
+    }
+
     /// What the journal says, where nothing else is known any more.
     pub(crate) fn journaled(Journaled { status, cause, since, .. }: Journaled) -> Self {
         Self {
@@ -97,7 +107,7 @@ impl InstanceHealth {
             trend: Trend::Unknown,
             time_to_failure: TimeToFailure::NotPredicted,
             told: None,
-            failed: FailedChecks::default(),
+            checks: CheckStatuses::default(),
             common_cause: None,
             flap: Flap::Calm,
             looking: 0,
@@ -115,6 +125,12 @@ pub(crate) struct Entry {
     pub(crate) agreed: Agreed,
     /// When this node saw the status change.
     pub(crate) since: UnixMillis,
+    /// What they agree on of each check; nothing of an instance whose status says all.
+    pub(crate) checks: CheckStatuses,
+    /// When this node saw that of a check change.
+    pub(crate) checks_since: UnixMillis,
+    /// The write of its registration, if its checks are told one by one: the log may have changed with it what it has of them.
+    pub(crate) registered: Revision,
 }
 
 type Chunk = [Option<Entry>; CHUNK_SLOTS as usize];
@@ -150,7 +166,10 @@ impl HealthSnapshot {
         };
         let score = score.map(ScoreStep::score);
         let told = entry.and_then(|_| self.told.get(&slot_of(instance)?)).copied();
-        let failed = entry.and_then(|_| self.failed.get(&slot_of(instance)?)).copied().unwrap_or_default();
+        let agreed_checks = entry.map(|entry| entry.checks.about(&instance.spec.checks)).unwrap_or_default();
+        // Of checks that have just come to their instance, only the log knows how they begin.
+        let is_journaled = agreed_checks.is_empty() && journaled.status == status;
+        let checks = if is_journaled { journaled.checks.about(&instance.spec.checks) } else { agreed_checks };
         let degrades = told.is_some() || trend == Trend::Degrading;
         let is_common = degrades && !self.common.is_empty();
         let common_cause = is_common.then(|| self.common.get(&ServiceKey::from(&instance.service)).copied()).flatten();
@@ -162,7 +181,7 @@ impl HealthSnapshot {
             trend,
             time_to_failure,
             told,
-            failed,
+            checks,
             common_cause,
             flap,
             looking,
@@ -176,7 +195,6 @@ impl HealthSnapshot {
         let chunk = |snapshot: &Self| snapshot.chunks.get(slot.chunk().get() as usize).map(Arc::as_ptr);
         (chunk(self) == chunk(older) || self.entry(slot) == older.entry(slot))
             && (self.told.ptr_eq(&older.told) || self.told.get(&slot) == older.told.get(&slot))
-            && (self.failed.ptr_eq(&older.failed) || self.failed.get(&slot) == older.failed.get(&slot))
     }
 
     /// Whether most of a service degrades for the same cause as in `older`.
@@ -234,8 +252,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) sightings: &'a HealthView,
     /// What they expect.
     pub(crate) forecasts: &'a Inbox<Forecasts>,
-    /// Which capabilities they see failing.
-    pub(crate) capabilities: &'a Inbox<CapabilityFailures>,
+    /// What they see of each check.
+    pub(crate) checks: &'a Inbox<SeenPage>,
 }
 
 /// The one writer of the snapshots.
@@ -267,7 +285,7 @@ impl View {
         stale: Stale,
         tenants: &Tenants,
         duties: &Duties,
-        Evidence { sightings, forecasts, capabilities }: Evidence<'_>,
+        Evidence { sightings, forecasts, checks }: Evidence<'_>,
         now: UnixMillis,
     ) -> bool {
         let mut has_changed = false;
@@ -281,15 +299,26 @@ impl View {
                     let tenancy = tenancy_of(tenant);
                     let watch = is_watched(tenant).then(|| duties.watch(chunk));
                     let agreed = agree(watch, sightings.sightings(slot, tenancy));
-                    let before = known.filter(|known| known.tenancy == tenancy && known.agreed.status == agreed.status);
-                    Entry { tenancy, agreed, since: before.map_or(now, |before| before.since) }
+                    let place = (slot, tenancy);
+                    let checks = checks::agreed(checks, duties.watch(chunk), place, &tenant.spec.checks, sightings);
+                    let before = known.filter(|known| known.tenancy == tenancy);
+                    let same = before.filter(|known| known.agreed.status == agreed.status);
+                    let same_checks = before.filter(|known| known.checks == checks);
+                    Entry {
+                        tenancy,
+                        agreed,
+                        since: same.map_or(now, |before| before.since),
+                        checks,
+                        checks_since: same_checks.map_or(now, |before| before.checks_since),
+                        registered: if is_told_by_check(&tenant.spec.checks) {
+                            tenant.modified
+                        } else {
+                            Revision::ZERO
+                        },
+                    }
                 });
                 let told = known.and_then(|known| told(forecasts, slot, known.tenancy, sightings));
-                let failed = known.map_or_else(FailedChecks::default, |known| {
-                    capabilities::failed(capabilities, duties.watch(chunk), (slot, known.tenancy), sightings)
-                });
                 has_changed |= self.expect(slot, told);
-                has_changed |= self.fail(slot, failed);
             }
             if before.is_none_or(|before| *before != after) {
                 self.put(chunk, Arc::new(after));
@@ -310,19 +339,6 @@ impl View {
             Some(told) => self.snapshot.told.insert(slot, told),
             None => self.snapshot.told.remove(&slot),
         };
-        true
-    }
-
-    /// Checks of capabilities of the instance of a slot fail. Returns whether they are others than before.
-    fn fail(&mut self, slot: Slot, failed: FailedChecks) -> bool {
-        if self.snapshot.failed.get(&slot).copied().unwrap_or_default() == failed {
-            return false;
-        }
-        if failed.is_empty() {
-            self.snapshot.failed.remove(&slot);
-        } else {
-            self.snapshot.failed.insert(slot, failed);
-        }
         true
     }
 

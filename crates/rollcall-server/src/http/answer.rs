@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rollcall_api::{WriteReply, headers};
-use rollcall_catalog::{Outcome, Reply};
+use rollcall_catalog::{KvEntry, Outcome, Reply};
 use rollcall_types::Revision;
 use serde::Serialize;
 
@@ -57,6 +57,35 @@ pub(crate) fn written_with_id(outcome: &Outcome, id: Option<String>) -> Result<R
         ..WriteReply::default()
     };
     json(if created { StatusCode::CREATED } else { StatusCode::OK }, headers, &body)
+}
+
+/// The answer to a write that locked or unlocked a key, which is `entry` now.
+pub(crate) fn locked(outcome: &Outcome, entry: &KvEntry) -> Result<Response> {
+    let is_new = entry.modified == outcome.revision;
+    let created = entry.created == outcome.revision;
+    let mut headers = HeaderMap::with_capacity(5);
+    headers.insert(headers::REVISION, HeaderValue::from(outcome.revision.get()));
+    headers.insert(header::ETAG, entity_tag(entry.modified));
+    lock_headers(&mut headers, entry);
+    let body = WriteReply {
+        revision: outcome.revision.get(),
+        created: Some(created),
+        changed: Some(is_new),
+        modified_revision: Some(entry.modified.get()),
+        lock_index: Some(entry.lock_index),
+        session: entry.session.map(|session| session.to_string()),
+        ..WriteReply::default()
+    };
+    json(if created { StatusCode::CREATED } else { StatusCode::OK }, headers, &body)
+}
+
+/// Says how often a key was locked, and who holds it.
+pub(crate) fn lock_headers(headers: &mut HeaderMap, entry: &KvEntry) {
+    headers.insert(headers::LOCK_INDEX, HeaderValue::from(entry.lock_index));
+    if let Some(session) = entry.session {
+        let session = HeaderValue::try_from(session.to_string()).expect("digits and hyphens are a header value");
+        headers.insert(headers::SESSION, session);
+    }
 }
 
 /// The answer to a removal: 204, whether or not the thing was there.

@@ -15,7 +15,7 @@ use super::failure::Failure;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why a request is refused, if it is. `own_host` is the name in the address that this node is advertised under.
-pub(super) fn refuse(method: &Method, headers: &HeaderMap, own_host: &str) -> Option<Failure> {
+pub(crate) fn refuse(method: &Method, headers: &HeaderMap, own_host: &str) -> Option<Failure> {
     let origin = headers.get(http::header::ORIGIN);
     if origin.is_none() && !headers.contains_key(SEC_FETCH_SITE) {
         return None;
@@ -40,7 +40,7 @@ pub(super) fn refuse(method: &Method, headers: &HeaderMap, own_host: &str) -> Op
 }
 
 /// The host in `host` or `host:port`, with the brackets of an IPv6 address.
-pub(super) fn host_name(address: &str) -> &str {
+pub(crate) fn host_name(address: &str) -> &str {
     match address.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => name,
         _ => address,

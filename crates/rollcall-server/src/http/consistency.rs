@@ -45,7 +45,7 @@ impl View {
     ) -> Result<Self> {
         let consistency = consistency.unwrap_or(Consistency::Stale);
         if (consistency, min_revision, at) == (Consistency::Stale, None, None) {
-            return Ok(Self::present(app));
+            return Ok(Self::present(app, Instant::now()));
         }
         let deadline = Instant::now() + READ_DEADLINE;
         match consistency {
@@ -59,7 +59,8 @@ impl View {
             reach(app, Revision::new(revision), deadline).await?;
         }
         // Before the catalogue is taken: what is true of the one of now is true of the one that is taken next.
-        let fresh_at = app.consensus.fresh_at();
+        let now = Instant::now();
+        let fresh_at = app.consensus.fresh_at(now);
         let mut catalog = app.consensus.catalog();
         if let Some(revision) = at {
             catalog = at_revision(app, &catalog, Revision::new(revision))?;
@@ -69,17 +70,17 @@ impl View {
         let (consistency, staleness_ms) = match consistency {
             _ if is_past => (Consistency::Stale, None),
             Consistency::Linearizable => (consistency, Some(0)),
-            Consistency::Leader | Consistency::Stale => (consistency, staleness_ms(app, fresh_at)),
+            Consistency::Leader | Consistency::Stale => (consistency, staleness_ms(app, fresh_at, now)),
         };
         Ok(Self { catalog, consistency, staleness_ms })
     }
 
-    /// The catalogue as this node has it, for a read that asked for nothing else.
-    pub(crate) fn present(app: &App) -> Self {
+    /// The catalogue as this node has it `now`, for a read that asked for nothing else.
+    pub(crate) fn present(app: &App, now: Instant) -> Self {
         // In this order: what is true of the catalogue of now is true of the one that is taken next.
-        let fresh_at = app.consensus.fresh_at();
+        let fresh_at = app.consensus.fresh_at(now);
         let catalog = app.consensus.catalog();
-        Self { catalog, consistency: Consistency::Stale, staleness_ms: staleness_ms(app, fresh_at) }
+        Self { catalog, consistency: Consistency::Stale, staleness_ms: staleness_ms(app, fresh_at, now) }
     }
 
     /// The answer of a read that did not find here what it asked for: it says, as any other, at which revision.
@@ -118,10 +119,10 @@ pub(crate) async fn reach(app: &App, revision: Revision, deadline: Instant) -> R
     }
 }
 
-/// How old a catalogue may be that is known to hold whatever was acknowledged before `fresh_at`, in whole milliseconds that
+/// How old a catalogue may be `now` that is known to hold whatever was acknowledged before `fresh_at`, in whole milliseconds that
 /// are not fewer than there were. `None` when no such time is known, or the node is still catching up.
-fn staleness_ms(app: &App, fresh_at: Option<Instant>) -> Option<u64> {
-    let age = fresh_at.filter(|_| app.consensus.is_caught_up())?.elapsed();
+fn staleness_ms(app: &App, fresh_at: Option<Instant>, now: Instant) -> Option<u64> {
+    let age = now.saturating_duration_since(fresh_at.filter(|_| app.consensus.is_caught_up())?);
     Some(u64::try_from(age.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX))
 }
 

@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use rollcall_api::decode;
 use rollcall_catalog::{Actor, Precondition};
-use rollcall_types::{ActorName, Revision};
+use rollcall_types::{ActorName, Revision, SessionId};
 use serde::de::DeserializeOwned;
 
 use super::failure::{Failure, Result};
@@ -42,6 +42,11 @@ impl PathValues {
     {
         named(name, self.text(name))
     }
+}
+
+/// The id of a session, in the path or the query under `name`.
+pub(crate) fn session_id(name: &str, text: &str) -> Result<SessionId> {
+    text.parse().map_err(|invalid: rollcall_types::Invalid| Failure::parameter(name, invalid.to_string()))
 }
 
 /// A value from a query, as the validated type its handler asks for.

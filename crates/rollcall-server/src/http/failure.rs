@@ -99,6 +99,9 @@ impl From<Refusal> for Failure {
             Refusal::AnswerForgotten => Code::AnswerForgotten,
             Refusal::SessionExpired => Code::SessionExpired,
             Refusal::NodeNameTaken { .. } => Code::NameConflict,
+            Refusal::SessionNotFound { .. } => Code::SessionNotFound,
+            Refusal::TooManyOperations { .. } => Code::LimitReached,
+            Refusal::TransactionFailed { .. } => Code::TransactionFailed,
         };
         Self::new(code, refusal.to_string())
     }

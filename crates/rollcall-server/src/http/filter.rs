@@ -31,6 +31,11 @@ impl Filter {
 
     /// The filter of a long poll, which tells of instances one by one and so cannot know whether none of them is healthy.
     pub(crate) fn of_poll(query: &InstancesQuery) -> Result<Self> {
+        let of_lists =
+            [("limit", query.limit.is_some()), ("cursor", query.cursor.is_some()), ("at", query.at.is_some())];
+        if let Some((name, _)) = of_lists.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(Failure::parameter(name, "must not be given together with since: changes have no pages"));
+        }
         let filter = Self::of(query)?;
         if filter.health == HealthFilter::HealthyOrAll {
             return Err(Failure::parameter("health", "must be healthy or any together with since"));

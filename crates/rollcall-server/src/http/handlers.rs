@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod configs;
+pub(crate) mod events;
 pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod history;
@@ -15,5 +16,6 @@ pub(crate) mod reports;
 pub(crate) mod scraping;
 pub(crate) mod selection;
 pub(crate) mod services;
+pub(crate) mod sessions;
 pub(crate) mod summary;
 pub(crate) mod watches;

@@ -1,31 +1,28 @@
 //! The accept loop: connections with deadlines and caps, since `axum::serve` sets none and a silent connection would stay
 //! open for ever.
 //!
-//! A connection must send a whole request head within [`HEADER_DEADLINE`], also between requests. When the node holds its
+//! A connection must send a whole request head within [`Answering::HEADER_DEADLINE`], also between requests. When the node holds its
 //! most connections, new ones are accepted and closed at once, so that a client sees a reset and not a hang.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::body::Body;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::counter;
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use rollcall_io::{TcpListener, TcpStream, expect_life};
+use socket2::TcpKeepalive;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use super::Router;
 use crate::connections::{Connections, Limits};
 
-/// Longest wait for a whole request head, on a new connection and between two requests.
-pub(crate) const HEADER_DEADLINE: Duration = Duration::from_secs(9);
 /// Longest time that bytes sent to a client may stay unacknowledged before its connection is given up.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 /// Wait after a failed accept (usually: no file descriptors left).
@@ -33,17 +30,36 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Largest request head, bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
+/// What answers the requests of a listener.
+pub(crate) trait Answering: Clone + Send + 'static {
+    /// The gauge of open connections.
+    const CONNECTIONS: &'static str;
+    /// The counter of connections closed because of a cap.
+    const CONNECTIONS_REFUSED: &'static str;
+    /// The counter of connections that ended with an error.
+    const CONNECTION_ERRORS: &'static str;
+    /// Longest wait for a whole request head, on a new connection and between two requests.
+    const HEADER_DEADLINE: Duration;
+
+    /// Answers one request.
+    fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+        from: SocketAddr,
+    ) -> impl Future<Output = hyper::Response<Body>> + Send + use<Self>;
+}
+
 /// Serves `router` on `listener` until `shutdown`, then lets running requests end.
 ///
 /// Returns when the last connection is closed or `drain` has passed.
-pub(crate) async fn serve(
+pub(crate) async fn serve<A: Answering>(
     listener: TcpListener,
-    router: Router,
+    router: A,
     limits: Limits,
     shutdown: CancellationToken,
     drain: Duration,
 ) {
-    let connections = Connections::new(limits, "rollcall_http_connections", "rollcall_http_connections_refused_total");
+    let connections = Connections::new(limits, A::CONNECTIONS, A::CONNECTIONS_REFUSED);
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -71,15 +87,15 @@ pub(crate) async fn serve(
     }
 }
 
-async fn serve_connection(stream: TcpStream, from: SocketAddr, router: Router, shutdown: CancellationToken) {
-    if let Err(error) = set_options(&stream) {
+async fn serve_connection<A: Answering>(stream: TcpStream, from: SocketAddr, router: A, shutdown: CancellationToken) {
+    if let Err(error) = expect_life(&stream, &TcpKeepalive::new().with_time(UNACKNOWLEDGED_MAX), UNACKNOWLEDGED_MAX) {
         debug!(%error, "cannot set socket options: {error}");
     }
     let service =
-        service_fn(move |request: hyper::Request<Incoming>| router.call(request, from).map(Ok::<_, Infallible>));
+        service_fn(move |request: hyper::Request<Incoming>| router.answer(request, from).map(Ok::<_, Infallible>));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_DEADLINE)
+        .header_read_timeout(A::HEADER_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -93,14 +109,7 @@ async fn serve_connection(stream: TcpStream, from: SocketAddr, router: Router, s
         }
     };
     if let Err(error) = ended {
-        counter!("rollcall_http_connection_errors_total").increment(1);
+        counter!(A::CONNECTION_ERRORS).increment(1);
         debug!(%error, "connection ended: {error}");
     }
-}
-
-fn set_options(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(UNACKNOWLEDGED_MAX))?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))
 }

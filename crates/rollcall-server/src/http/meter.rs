@@ -28,6 +28,11 @@ impl Meter {
     }
 }
 
+/// A method in one of few words.
+pub(super) fn label(method: &Method) -> &'static str {
+    METHODS[position(method)]
+}
+
 /// Position in [`METHODS`].
 fn position(method: &Method) -> usize {
     METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1)
@@ -42,7 +47,7 @@ mod tests {
         for (method, label) in
             [(Method::GET, "GET"), (Method::POST, "POST"), (Method::HEAD, "HEAD"), (Method::OPTIONS, "other")]
         {
-            assert_eq!(METHODS[position(&method)], label);
+            assert_eq!(super::label(&method), label);
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use utoipa::OpenApi;
 
 use super::handlers::{
-    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, reports, scraping,
-    selection, services, summary, watches,
+    cluster, configs, events, graph, health, history, instances, kv, leases, lifecycle, members, node, reports,
+    scraping, selection, services, sessions, summary, watches,
 };
 
 /// Collects the handlers. A test holds this list against the routes.
@@ -46,6 +46,14 @@ use super::handlers::{
         graph::read,
         reports::report,
         reports::feedback,
+        sessions::list,
+        sessions::open,
+        sessions::read,
+        sessions::renew,
+        sessions::close,
+        events::list,
+        events::fire,
+        kv::list,
         kv::read,
         kv::put,
         kv::delete,
@@ -89,6 +97,7 @@ pub(super) fn document() -> &'static str {
 mod tests {
     use std::collections::BTreeSet;
 
+    use rollcall_api::Code;
     use serde_json::Value;
 
     #[test]
@@ -105,5 +114,13 @@ mod tests {
             .collect();
         assert_eq!(described, routed.iter().map(String::as_str).collect());
         assert_eq!(document["openapi"], "3.1.0");
+    }
+
+    #[test]
+    fn the_codes_of_problems_are_described_as_they_are_sent() {
+        let document: Value = serde_json::from_str(super::document()).unwrap();
+        let described = document["components"]["schemas"]["Code"]["enum"].as_array().unwrap();
+        let sent: Vec<Value> = Code::ALL.iter().map(|code| serde_json::to_value(code).unwrap()).collect();
+        assert_eq!(*described, sent);
     }
 }

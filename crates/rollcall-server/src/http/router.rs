@@ -1,8 +1,9 @@
 //! All routes, and what every request passes through.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -11,8 +12,10 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use futures_util::future::{Either, ready};
 use hyper::body::Incoming;
 use rollcall_api::{Code, PROBLEM_JSON, Problem, headers, paths};
+use rollcall_types::ServiceName;
+use tokio::time::Instant;
 use tower::Service;
-use tracing::{Instrument as _, debug, error};
+use tracing::{Instrument as _, Span, debug, error};
 
 use super::browser;
 use super::consistency::View;
@@ -20,9 +23,10 @@ use super::direct::Direct;
 use super::extract::PeerAddress;
 use super::failure::Failure;
 use super::handlers::{
-    cluster, configs, graph, health, history, instances, kv, leases, lifecycle, members, node, reports, scraping,
-    selection, services, summary, watches,
+    cluster, configs, events, graph, health, history, instances, kv, leases, lifecycle, members, node, reports,
+    scraping, selection, services, sessions, summary, watches,
 };
+use super::listener::Answering;
 use super::meter::Meter;
 use super::request_id::RequestIds;
 use super::{listing, trace};
@@ -59,6 +63,10 @@ pub(super) fn table() -> Vec<(&'static str, MethodRouter<Shared>)> {
         (paths::GRAPH, get(graph::read)),
         (paths::REPORTS, post(reports::report)),
         (paths::FEEDBACK, get(reports::feedback)),
+        (paths::SESSIONS, get(sessions::list).post(sessions::open)),
+        (paths::SESSION, get(sessions::read).put(sessions::renew).delete(sessions::close)),
+        (paths::EVENTS, get(events::list).post(events::fire)),
+        (paths::KEYS, get(kv::list)),
         (paths::KEY, get(kv::read).put(kv::put).delete(kv::delete)),
         (paths::WATCH, get(watches::watch)),
         (paths::HISTORY, get(history::list)),
@@ -123,8 +131,8 @@ impl Router {
         self.shared.serving.get_or_init(|| Serving { routes: routes(app.clone()), app });
     }
 
-    /// Answers one request. What is answered from memory alone is ready at once: the future of everything else is some
-    /// kilobytes, which a connection would move for every request if it were not on the heap.
+    /// Answers one request. What is answered from memory alone is ready at once. The futures of everything else are on the heap,
+    /// or a connection would move some kilobytes for every request; that of a selection is small and one of its own.
     pub(crate) fn call(
         &self,
         request: Request<Incoming>,
@@ -133,21 +141,52 @@ impl Router {
         let started = Instant::now();
         let shared = self.shared.clone();
         let id = shared.ids.of(request.headers());
-        let span = trace::span(request.method(), request.headers(), &id);
+        let direct = Direct::of(request.method(), request.uri());
+        let is_plain_read = direct.is_some() || request.method().is_safe();
+        let traced = trace::traced(&request, Some(&id));
+        let span = traced.clone().unwrap_or_else(|| trace::span(is_plain_read, request.headers(), &id));
         let asked = Asked {
             started,
             id,
+            traced,
             method: request.method().clone(),
             path: tracing::enabled!(tracing::Level::DEBUG).then(|| request.uri().path().to_owned()),
         };
-        if let Some(response) = span.in_scope(|| shared.at_once(&request)) {
-            return Either::Left(ready(span.in_scope(|| shared.finish(asked, response))));
-        }
-        let answer = async move {
-            let response = shared.dispatch(request, from).await;
-            shared.finish(asked, response)
-        };
-        Either::Right(Box::pin(answer.instrument(span)))
+        let answer: Pin<Box<dyn Future<Output = Response<Body>> + Send>> =
+            match span.in_scope(|| shared.way(&request, direct, started)) {
+                Way::Now(response) => return Either::Left(ready(span.in_scope(|| shared.finish(asked, response)))),
+                Way::Select(app, service) => {
+                    let body = request.into_body();
+                    let answer = async move {
+                        let response = selection::of_present(&app, &service, body).await.into_response();
+                        shared.finish(asked, response)
+                    };
+                    Box::pin(answer.instrument(span))
+                }
+                Way::Table => {
+                    let answer = async move {
+                        let response = shared.dispatch(request, from).await;
+                        shared.finish(asked, response)
+                    };
+                    Box::pin(answer.instrument(span))
+                }
+            };
+        Either::Right(answer)
+    }
+}
+
+impl Answering for Router {
+    const CONNECTIONS: &'static str = "rollcall_http_connections";
+    const CONNECTIONS_REFUSED: &'static str = "rollcall_http_connections_refused_total";
+    const CONNECTION_ERRORS: &'static str = "rollcall_http_connection_errors_total";
+    const HEADER_DEADLINE: Duration = Duration::from_secs(9);
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        from: SocketAddr,
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        self.call(request, from)
     }
 }
 
@@ -155,21 +194,35 @@ impl Router {
 struct Asked {
     started: Instant,
     id: HeaderValue,
+    /// Its span, when it is part of a trace that is exported.
+    traced: Option<Span>,
     method: Method,
     /// Only when it will be logged.
     path: Option<String>,
 }
 
+/// How a request is answered.
+enum Way {
+    /// It needs no waiting: it is refused, or asks for what is kept.
+    Now(Response<Body>),
+    /// An instance of a service is picked, when the body is there.
+    Select(Shared, ServiceName),
+    /// By the table of routes.
+    Table,
+}
+
 impl Surroundings {
-    /// The answer to a request that needs no waiting: it is refused, or asks for what is kept.
-    fn at_once(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+    fn way(&self, request: &Request<Incoming>, direct: Option<Direct>, now: Instant) -> Way {
         if let Some(failure) = browser::refuse(request.method(), request.headers(), &self.own_host) {
-            return Some(failure.into_response());
+            return Way::Now(failure.into_response());
         }
-        let app = &self.serving.get()?.app;
-        match Direct::of(request.method(), request.uri())? {
-            Direct::List(service, listing) => listing::answer(app, &View::present(app), &service, listing),
-            Direct::Select(_) => None,
+        let Some(Serving { app, .. }) = self.serving.get() else { return Way::Table };
+        match direct {
+            Some(Direct::List(service, listing)) => {
+                listing::answer(app, &View::present(app, now), &service, listing).map_or(Way::Table, Way::Now)
+            }
+            Some(Direct::Select(service)) => Way::Select(app.clone(), service),
+            None => Way::Table,
         }
     }
 
@@ -187,7 +240,7 @@ impl Surroundings {
 
     /// Renders a failure, counts the answer, logs it, and gives it its id.
     fn finish(&self, asked: Asked, mut response: Response<Body>) -> Response<Body> {
-        let Asked { started, id, method, path } = asked;
+        let Asked { started, id, traced, method, path } = asked;
         if let Some(failure) = response.extensions_mut().remove::<Failure>() {
             response = render(failure, &id, response);
         }
@@ -197,6 +250,9 @@ impl Surroundings {
             let (status, duration_ms) = (response.status().as_u16(), elapsed.as_millis());
             debug!(request.id = ?id, duration_ms, "{method} {path} answered {status}");
         }
+        if let Some(span) = traced {
+            trace::answered(&span, response.status());
+        }
         response.headers_mut().insert(headers::REQUEST_ID, id);
         response
     }
@@ -204,9 +260,6 @@ impl Surroundings {
 
 impl Serving {
     async fn dispatch(&self, mut request: Request<Incoming>, from: SocketAddr) -> Response<Body> {
-        if let Some(Direct::Select(service)) = Direct::of(request.method(), request.uri()) {
-            return selection::of_service(&self.app, &service, None, request.into_body()).await.into_response();
-        }
         request.extensions_mut().insert(PeerAddress(from));
         let Ok(response) = self.routes.clone().call(request.map(Body::new)).await;
         response

@@ -7,12 +7,15 @@ use axum::extract::{FromRequest, Request as HttpRequest};
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use rollcall_api::headers;
-use rollcall_catalog::{Actor, CALLER_PREFIX, Catalog, Command, Outcome, Precondition, Reply, Request, RequestId};
+use rollcall_catalog::{
+    Actor, CALLER_PREFIX, Catalog, Command, Outcome, Precondition, Refusal, Reply, Request, RequestId,
+};
 use rollcall_types::UnixMillis;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::body::HeldBody;
+use super::consistency::reach;
 use super::extract::{actor, header, precondition};
 use super::failure::{Failure, Result};
 use crate::app::{App, Shared};
@@ -41,12 +44,11 @@ impl FromRequest<Shared> for Write {
         let expect = precondition(&parts.headers)?;
         let conditions = format!("{expect:?}");
         let id = request_id(&parts.headers, || {
-            fingerprint(&[
-                parts.method.as_str().as_bytes(),
-                parts.uri.path().as_bytes(),
-                conditions.as_bytes(),
-                &body.bytes,
-            ])
+            let query = parts.uri.query().map(str::as_bytes);
+            let told =
+                [parts.method.as_str().as_bytes(), parts.uri.path().as_bytes(), conditions.as_bytes(), &body.bytes];
+            // Only when there is one: most writes have none, and are known by what nodes of earlier versions made of them.
+            fingerprint(&told.into_iter().chain(query).collect::<Vec<_>>())
         })?;
         Ok(Self { body, expect, actor, id })
     }
@@ -58,6 +60,11 @@ impl Write {
         &self.body.bytes
     }
 
+    /// Who asks, as history will name it.
+    pub(crate) fn actor_name(&self) -> &str {
+        &self.actor.name
+    }
+
     /// Whether the caller set a condition of its own.
     pub(crate) fn is_conditional(&self) -> bool {
         self.expect != Precondition::None
@@ -65,6 +72,11 @@ impl Write {
 
     /// An id for something that this request makes: 128 bits, the same for every retry under one request id.
     pub(crate) fn derived_id(&self) -> String {
+        format!("{:032x}", self.derived_number())
+    }
+
+    /// [`Self::derived_id`] as a number.
+    pub(crate) fn derived_number(&self) -> u128 {
         let bits = match &self.id {
             // The fingerprint too: the same key used again for something else, when the first use is forgotten, must not
             // replace what was made then.
@@ -74,7 +86,7 @@ impl Write {
             }
             None => rand::random(),
         };
-        format!("{:032x}", u128::from_le_bytes(bits))
+        u128::from_le_bytes(bits)
     }
 
     /// The answer that an earlier arrival of this request got, as `catalog` remembers it; `None` when it was not applied.
@@ -90,16 +102,46 @@ impl Write {
         self.propose_attempt(app, 0, command).await
     }
 
+    /// [`Self::propose`] for who answers with what the catalogue says then: waits until this node has applied it, too, since
+    /// another one may have first.
+    pub(crate) async fn propose_here(&self, app: &App, command: Command) -> Result<Outcome> {
+        let outcome = self.propose(app, command).await?;
+        reach(app, outcome.revision, Instant::now() + WRITE_DEADLINE).await?;
+        Ok(outcome)
+    }
+
     /// [`Self::propose`] for a request that is tried again here, each time as a request of its own: the refusal of one
     /// attempt is remembered under its id and must not answer for the next.
     pub(crate) async fn propose_attempt(&self, app: &App, attempt: usize, command: Command) -> Result<Outcome> {
+        self.submit(app, attempt, command, |_, refusal| refusal.into()).await
+    }
+
+    /// [`Self::propose`] for a command whose refusals mean more than they say: `explain` gets them with the catalogue of this
+    /// node, which has come to the refusal.
+    pub(crate) async fn propose_explained(
+        &self,
+        app: &App,
+        command: Command,
+        explain: impl FnOnce(&Catalog, Refusal) -> Failure,
+    ) -> Result<Outcome> {
+        self.submit(app, 0, command, explain).await
+    }
+
+    async fn submit(
+        &self,
+        app: &App,
+        attempt: usize,
+        command: Command,
+        explain: impl FnOnce(&Catalog, Refusal) -> Failure,
+    ) -> Result<Outcome> {
         let id = self.id.clone().map(|id| attempt_id(id, attempt));
         let request = Request { id, at: UnixMillis::default(), actor: self.actor.clone(), command };
         let outcome = app.consensus.propose(request, Instant::now() + WRITE_DEADLINE).await?;
         match outcome.reply {
             Reply::Refused(refusal) => {
                 let revision = HeaderValue::from(outcome.revision.get());
-                Err(Failure::from(refusal).with_headers(HeaderMap::from_iter([(headers::REVISION, revision)])))
+                let failure = explain(&app.consensus.catalog(), refusal);
+                Err(failure.with_headers(HeaderMap::from_iter([(headers::REVISION, revision)])))
             }
             _ => Ok(outcome),
         }

@@ -4,15 +4,15 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
-use rollcall_health::check::Failure;
+use rollcall_health::check::{Answer, Failure};
 
 /// A probe without a good answer.
 #[derive(Debug)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     /// What it means for the verdict.
-    pub(super) failure: Failure,
+    pub(super) answer: Answer,
     /// What happened, for people.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// What may be tried instead, if there is time.
     pub(super) retry: Retry,
 }
@@ -30,7 +30,17 @@ pub(super) enum Retry {
 
 impl Failed {
     pub(super) fn new(failure: Failure, what: impl Into<String>) -> Self {
-        Self { failure, what: what.into(), retry: Retry::No }
+        Self { answer: Answer::Failed(failure), what: what.into(), retry: Retry::No }
+    }
+
+    /// Nothing was asked: too many wait already.
+    pub(super) fn put_off(what: impl Into<String>) -> Self {
+        Self { answer: Answer::PutOff, what: what.into(), retry: Retry::No }
+    }
+
+    /// Whether it failed in this way.
+    pub(super) fn is(&self, failure: Failure) -> bool {
+        self.answer == Answer::Failed(failure)
     }
 
     /// The timeout passed during `stage`.
@@ -62,7 +72,7 @@ fn is_lost(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// `error` and what caused it, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

@@ -211,7 +211,7 @@ fn judge(reply: &Reply, service: &str) -> Result<Answered, Failed> {
 }
 
 /// The field `status = 1` of a `HealthCheckResponse`, 0 when it is missing; `None` for what is no message.
-fn serving_status(mut message: &[u8]) -> Option<u64> {
+pub(super) fn serving_status(mut message: &[u8]) -> Option<u64> {
     let mut status = 0;
     while !message.is_empty() {
         let key = take_varint(&mut message)?;
@@ -246,7 +246,7 @@ fn take_varint(message: &mut &[u8]) -> Option<u64> {
 fn failed(error: &h2::Error, uses: u32) -> Failed {
     if error.is_io() {
         let failed = Failed::io("no answer", error);
-        let is_stale = uses > 1 && failed.failure == Failure::Refused;
+        let is_stale = uses > 1 && failed.is(Failure::Refused);
         return if is_stale { failed.or(Retry::NewConnection) } else { failed };
     }
     if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) {

@@ -1,7 +1,9 @@
 //! How much is probed at once: a few per host, so many in all, and no more than so many a second.
 //!
 //! A probe waits for its place, and the wait counts neither as latency nor against its timeout: that this node is busy is no
-//! evidence against an instance. The queue is as long as the checks that this node probes, since each has one probe at a time.
+//! evidence against an instance. At most [`HOST_USERS_MAX`] wait for one host, and of those that did not answer last time half as many,
+//! or a host that hangs with all its instances would in time hold all that a node may have under way; what is more is put off until
+//! its next turn.
 //!
 //! A host has a place more than it can lose to targets that do not answer: a target whose last probe timed out may only have
 //! one of the places of its host, so that instances that hang do not keep the others of their host from being seen.
@@ -16,6 +18,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::metrics;
 
+/// Most probes of one address that run or wait: a small part of those that are under way at most.
+const HOST_USERS_MAX: usize = 1_024;
+/// Most of them whose targets were silent: the others are seen all the same.
+const HOST_SILENT_MAX: usize = HOST_USERS_MAX / 2;
 /// Most targets that are remembered as silent.
 const SILENT_MAX: usize = 65_536;
 
@@ -52,6 +58,8 @@ struct Host {
     doubtful: Arc<Semaphore>,
     /// Probes that run or wait.
     users: usize,
+    /// Those of targets that were silent.
+    silent: usize,
 }
 
 /// The right to one probe; given back when dropped.
@@ -60,13 +68,13 @@ pub(super) struct Place {
     _doubtful: Option<OwnedSemaphorePermit>,
     _all: OwnedSemaphorePermit,
     user: User,
-    was_silent: bool,
 }
 
 /// Keeps the entry of a host while somebody needs it.
 struct User {
     places: Arc<Places>,
     target: SocketAddr,
+    was_silent: bool,
 }
 
 impl Places {
@@ -79,11 +87,10 @@ impl Places {
         }
     }
 
-    /// Waits until `target` may be probed.
-    pub(super) async fn enter(self: &Arc<Self>, target: SocketAddr) -> Place {
+    /// Waits until `target` may be probed; `None` when too many wait for its host.
+    pub(super) async fn enter(self: &Arc<Self>, target: SocketAddr) -> Option<Place> {
         let _waiting = metrics::waiting();
-        let (user, host, doubtful) = self.join(target);
-        let was_silent = doubtful.is_some();
+        let (user, host, doubtful) = self.join(target)?;
         let doubtful = match doubtful {
             Some(places) => Some(permit(places).await),
             None => None,
@@ -91,7 +98,7 @@ impl Places {
         let host = permit(host).await;
         self.rate.wait().await;
         let all = permit(self.all.clone()).await;
-        Place { _host: host, _doubtful: doubtful, _all: all, user, was_silent }
+        Some(Place { _host: host, _doubtful: doubtful, _all: all, user })
     }
 
     /// Notes whether the probe of `target` ended without an answer.
@@ -104,7 +111,7 @@ impl Places {
         }
     }
 
-    fn join(self: &Arc<Self>, target: SocketAddr) -> (User, Arc<Semaphore>, Option<Arc<Semaphore>>) {
+    fn join(self: &Arc<Self>, target: SocketAddr) -> Option<(User, Arc<Semaphore>, Option<Arc<Semaphore>>)> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let is_silent = hosts.silent.contains(&target);
         let most = self.bounds.per_host_max;
@@ -112,10 +119,15 @@ impl Places {
             places: Arc::new(Semaphore::new(most)),
             doubtful: Arc::new(Semaphore::new(most.saturating_sub(1).max(1))),
             users: 0,
+            silent: 0,
         });
+        if host.users >= HOST_USERS_MAX || is_silent && host.silent >= HOST_SILENT_MAX {
+            return None;
+        }
         host.users += 1;
-        let places = (host.places.clone(), is_silent.then(|| host.doubtful.clone()));
-        (User { places: self.clone(), target }, places.0, places.1)
+        host.silent += usize::from(is_silent);
+        let user = User { places: self.clone(), target, was_silent: is_silent };
+        Some((user, host.places.clone(), is_silent.then(|| host.doubtful.clone())))
     }
 
     /// Hosts that are probed or waited for.
@@ -134,7 +146,7 @@ impl Places {
 impl Place {
     /// Gives the place back after a probe that ended, without an answer or with one.
     pub(super) fn ended(self, is_silent: bool) {
-        if is_silent != self.was_silent {
+        if is_silent != self.user.was_silent {
             self.user.places.note(self.user.target, is_silent);
         }
     }
@@ -145,6 +157,7 @@ impl Drop for User {
         let mut hosts = self.places.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(host) = hosts.by_address.get_mut(&self.target.ip()) {
             host.users -= 1;
+            host.silent -= usize::from(self.was_silent);
             if host.users == 0 {
                 hosts.by_address.remove(&self.target.ip());
             }
@@ -218,7 +231,7 @@ mod tests {
 
     /// Whether a place can be had at once.
     fn enter(places: &Arc<Places>, target: SocketAddr) -> Option<Place> {
-        places.enter(target).now_or_never()
+        places.enter(target).now_or_never().map(|place| place.expect("not many wait"))
     }
 
     #[test]
@@ -255,5 +268,33 @@ mod tests {
         assert_eq!((places.hosts(), places.taken()), (1, 2));
         drop((first, second));
         assert_eq!((places.hosts(), places.taken()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_hangs_holds_a_bounded_part_of_all_that_wait() {
+        let places = places(BOUNDS);
+        let hung: Vec<_> = (0..2).map(|port| enter(&places, target(1, port)).unwrap()).collect();
+        let mut waiting: Vec<_> = (2..HOST_USERS_MAX).map(|_| Box::pin(places.enter(target(1, 80)))).collect();
+        for enter in &mut waiting {
+            assert!(futures_util::poll!(enter).is_pending());
+        }
+        assert!(places.enter(target(1, 81)).await.is_none(), "it is put off");
+        assert!(places.enter(target(2, 80)).await.is_some(), "nobody else is");
+        drop(waiting);
+        assert!(places.enter(target(1, 81)).now_or_never().is_none(), "it may wait again");
+        drop(hung);
+    }
+
+    #[tokio::test]
+    async fn targets_that_hang_do_not_take_the_room_of_those_of_their_host_that_answer() {
+        let places = places(BOUNDS);
+        places.note(target(1, 80), true);
+        let mut waiting: Vec<_> = (0..HOST_SILENT_MAX).map(|_| Box::pin(places.enter(target(1, 80)))).collect();
+        let running: Vec<_> = waiting.iter_mut().filter_map(|enter| enter.now_or_never()).collect();
+        assert_eq!(running.len(), 1);
+        // What a task may do at once is bounded by tokio, and done.
+        tokio::task::yield_now().await;
+        assert!(places.enter(target(1, 80)).await.is_none(), "it is put off");
+        assert!(enter(&places, target(1, 90)).is_some(), "its neighbour is asked at once");
     }
 }

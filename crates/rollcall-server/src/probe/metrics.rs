@@ -30,6 +30,7 @@ fn outcome(answer: Answer) -> &'static str {
         Answer::Failed(Failure::Protocol) => "protocol",
         Answer::Failed(Failure::Resolve) => "resolve",
         Answer::Failed(Failure::Forbidden) => "forbidden",
+        Answer::PutOff => "put_off",
     }
 }
 

@@ -21,7 +21,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection};
 use hyper_util::rt::TokioIo;
-use rollcall_health::check::Failure;
+use rollcall_health::check::{Answer, Failure};
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{Metered, Stream};
@@ -153,7 +153,7 @@ impl Line {
         let failed = if error.is_parse() {
             let failed = Failed::io(during, error);
             Failed {
-                failure: Failure::Protocol,
+                answer: Answer::Failed(Failure::Protocol),
                 what: format!("not HTTP/1, or too long a head: {}", failed.what),
                 ..failed
             }
@@ -162,7 +162,7 @@ impl Line {
         } else {
             Failed::io(during, error)
         };
-        let is_stale = uses > 1 && failed.failure == Failure::Refused;
+        let is_stale = uses > 1 && failed.is(Failure::Refused);
         if is_stale { failed.or(Retry::NewConnection) } else { failed }
     }
 

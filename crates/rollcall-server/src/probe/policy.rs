@@ -208,7 +208,7 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use rollcall_types::Millis;
+    use rollcall_types::{Millis, Text};
 
     use super::*;
 
@@ -294,6 +294,8 @@ mod tests {
     fn a_registration_learns_which_of_its_checks_lead_nowhere() {
         let check = |kind| CheckSpec {
             id: "c".parse().unwrap(),
+            name: Text::default(),
+            notes: Text::default(),
             capability: None,
             kind,
             interval: Millis::new(1_000),

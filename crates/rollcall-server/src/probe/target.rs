@@ -53,7 +53,7 @@ impl<'a> Target<'a> {
             CheckKind::Grpc { host, port, service } => {
                 Some(Self { host: host.as_str().into(), port: port.get(), ask: Ask::Grpc(service) })
             }
-            CheckKind::Ttl { .. } | CheckKind::Alias { .. } => None,
+            CheckKind::Ttl { .. } | CheckKind::Alias { .. } | CheckKind::Fixed { .. } => None,
         }
     }
 

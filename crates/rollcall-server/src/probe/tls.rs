@@ -1,4 +1,4 @@
-//! TLS of `https` checks: who is trusted.
+//! TLS of `https` checks, and of whatever else this node asks: who is trusted.
 //!
 //! The certificate authorities of the machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded), and those of
 //! `probe.tls-ca-file`. They are read when the first such check is run, since they take memory that most nodes never need.
@@ -30,18 +30,18 @@ pub(crate) struct Trust {
 }
 
 /// Makes TLS connections.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     trust: Trust,
     connector: OnceCell<TlsConnector>,
 }
 
 impl Tls {
-    pub(super) fn new(trust: Trust) -> Self {
+    pub(crate) fn new(trust: Trust) -> Self {
         Self { trust, connector: OnceCell::new() }
     }
 
     /// Speaks TLS with `host` over `stream`.
-    pub(super) async fn connect(&self, stream: TcpStream, host: &str) -> Result<Box<TlsStream<TcpStream>>, Failed> {
+    pub(crate) async fn connect(&self, stream: TcpStream, host: &str) -> Result<Box<TlsStream<TcpStream>>, Failed> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Failed::new(Failure::Protocol, format!("{host} is no name that a certificate could have")))?;
         let connector = self.connector.get_or_try_init(|| connector(self.trust.clone())).await?;
@@ -83,7 +83,8 @@ fn roots(authorities: Vec<CertificateDer<'static>>) -> Result<RootCertStore, Str
     }
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        return Err("it knows no certificate authority; install ca-certificates, or set probe.tls-ca-file".to_owned());
+        return Err("it knows no certificate authority; install ca-certificates, or for probes set probe.tls-ca-file"
+            .to_owned());
     }
     Ok(roots)
 }

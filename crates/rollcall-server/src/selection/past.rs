@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rollcall_catalog::{Catalog, Change, Instance, Journaled, Service, Transition};
 use rollcall_types::{
-    InstanceId, Revision, ServiceDefinition, ServiceKey, ServiceName, Status, StatusCause, UnixMillis,
+    CheckStatuses, InstanceId, Revision, ServiceDefinition, ServiceKey, ServiceName, Status, StatusCause, UnixMillis,
 };
 
 use crate::health::is_watched;
@@ -145,7 +145,13 @@ impl Walk {
                     self.later.insert(transition.id.clone(), before);
                 }
             }
-            Change::ConfigSet { .. } | Change::KvPut { .. } | Change::KvRemoved { .. } => {}
+            Change::ConfigSet { .. }
+            | Change::KvPut { .. }
+            | Change::KvRemoved { .. }
+            | Change::KvChanged { .. }
+            | Change::SessionOpened { .. }
+            | Change::SessionClosed { .. }
+            | Change::UserEvent { .. } => {}
         }
     }
 
@@ -180,7 +186,8 @@ impl Walk {
 
     /// The transitions of this service, the latest first.
     fn own(&self, transitions: &[Transition]) -> Vec<Transition> {
-        let own = transitions.iter().rev().filter(|transition| ServiceKey::from(&transition.service) == self.key);
+        let turned = transitions.iter().rev().filter(|transition| transition.is_of_instance());
+        let own = turned.filter(|transition| ServiceKey::from(&transition.service) == self.key);
         own.cloned().collect()
     }
 
@@ -214,7 +221,7 @@ impl Walk {
 }
 
 fn state(status: Status, cause: StatusCause, since: UnixMillis) -> Journaled {
-    Journaled { status, cause, since, critical_since: None }
+    Journaled { status, cause, since, critical_since: None, revision: Revision::ZERO, checks: CheckStatuses::default() }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use http::HeaderValue;
 use rollcall_catalog::{Catalog, Instance, Journaled, Service};
 use rollcall_gossip::MembershipView;
 use rollcall_health::Trend;
+use rollcall_raft::planted::{Bug, is_planted};
 use rollcall_routing::{Candidate, Forecast, RoundTrip, ServiceIndex, Tally};
 use rollcall_types::{
     CapabilityName, Label, Lifecycle, Millis, Revision, SelectionPolicy, ServiceDefinition, ServiceKey, SortedSet,
@@ -169,6 +170,9 @@ impl Prepared {
         health: &Arc<HealthSnapshot>,
         feedback: &dyn Feedback,
     ) -> bool {
+        if is_planted(Bug::StaleSelection) {
+            return true;
+        }
         let is_same = self.services.len() == services.len()
             && self.services.iter().zip(services).all(|(source, service)| {
                 Arc::ptr_eq(&source.service, service) && source.feedback == feedback.version(&source.key)
@@ -316,10 +320,11 @@ fn working(
     health: &InstanceHealth,
 ) -> SortedSet<CapabilityName> {
     let Some(definition) = definition else { return SortedSet::new() };
-    if health.failed.is_empty() {
+    if health.checks.is_empty() {
         return definition.capabilities.clone();
     }
-    let is_down = |name: &&CapabilityName| health.failed.capabilities(&instance.spec.checks).any(|down| down == *name);
+    let is_down =
+        |name: &&CapabilityName| health.checks.failed_capabilities(&instance.spec.checks).any(|down| down == *name);
     definition.capabilities.iter().filter(|name| !is_down(name)).cloned().collect()
 }
 

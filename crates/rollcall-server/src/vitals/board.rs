@@ -1,11 +1,11 @@
 //! What all nodes were heard to expect of themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rollcall_api as api;
 use rollcall_gossip::{State, Update, Value};
 use rollcall_health::detector::Member;
-use rollcall_health::forecast::{Change, Forecast, NodeForecasts, Outlook, Quantity};
+use rollcall_health::forecast::{Forecast, NodeForecasts, Outlook, Quantity};
 use rollcall_types::{NodeName, UnixMillis};
 
 use crate::health::Told;
@@ -16,7 +16,8 @@ use crate::health::metrics;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct News {
     pub(crate) quantity: Quantity,
-    pub(crate) change: Change,
+    pub(crate) from: Outlook,
+    pub(crate) to: Outlook,
     /// The numbers, while anything is expected.
     pub(crate) forecast: Option<Forecast>,
 }
@@ -25,13 +26,8 @@ pub(crate) struct News {
 pub(super) fn changes(before: &NodeForecasts, after: &NodeForecasts) -> Vec<News> {
     let change = |quantity: Quantity| {
         let outlook = |all: &NodeForecasts| all.get(quantity).map_or(Outlook::Calm, Forecast::outlook);
-        let change = match (outlook(before), outlook(after)) {
-            (before, after) if before == after => return None,
-            (_, Outlook::Calm) => Change::Recovered,
-            (_, Outlook::Degrading) => Change::Degrading,
-            (_, Outlook::FailurePredicted) => Change::PredictedFailure,
-        };
-        Some(News { quantity, change, forecast: after.get(quantity).copied() })
+        let (from, to) = (outlook(before), outlook(after));
+        (from != to).then(|| News { quantity, from, to, forecast: after.get(quantity).copied() })
     };
     Quantity::OF_NODE.into_iter().filter_map(change).collect()
 }
@@ -48,22 +44,34 @@ struct Heard {
 pub(crate) struct Board(BTreeMap<NodeName, Heard>);
 
 impl Board {
-    /// Takes in a change of a value, and returns what it says that was not said before. What is unreadable is nothing.
-    pub(super) fn receive(&mut self, update: &Update, at: UnixMillis) -> Vec<News> {
+    /// Takes in a change of a value. What is unreadable is nothing.
+    pub(super) fn receive(&mut self, update: &Update, at: UnixMillis) {
         let version = (update.generation, update.version);
         if self.0.get(&update.member).is_some_and(|known| known.version > version) {
-            return Vec::new();
+            return;
         }
         let read = |text: &str| {
             NodeForecasts::decode(text).inspect_err(|error| metrics::forecasts_refused(error.reason())).ok()
         };
-        let before = self.0.remove(&update.member).map(|known| known.forecasts).unwrap_or_default();
-        let after = update.value.as_deref().and_then(read);
-        let news = changes(&before, after.as_ref().unwrap_or(&NodeForecasts::default()));
-        if let Some(forecasts) = after {
-            self.0.insert(update.member.clone(), Heard { version, forecasts, at });
-        }
-        news
+        match update.value.as_deref().and_then(read) {
+            Some(forecasts) => self.0.insert(update.member.clone(), Heard { version, forecasts, at }),
+            None => self.0.remove(&update.member),
+        };
+    }
+
+    /// What is expected of nodes that `older` does not say, in numbers as they are `now`.
+    pub(crate) fn news_since(&self, older: &Self, now: UnixMillis) -> Vec<(NodeName, News)> {
+        let nodes: BTreeSet<&NodeName> = self.0.keys().chain(older.0.keys()).collect();
+        let news = nodes.into_iter().flat_map(|node| {
+            let (before, after) = (older.0.get(node), self.0.get(node));
+            let forecasts = |heard: Option<&Heard>| heard.map(|it| it.forecasts.clone()).unwrap_or_default();
+            let at = after.map_or(now, |heard| heard.at);
+            changes(&forecasts(before), &forecasts(after)).into_iter().map(move |news| {
+                let forecast = news.forecast.map(|forecast| Told { forecast, at }.now(now));
+                (node.clone(), News { forecast, ..news })
+            })
+        });
+        news.collect()
     }
 
     /// Takes in all values there are. Those that `before` knows were heard then.

@@ -1,7 +1,8 @@
 use rollcall_health::detector::{Cause, Member, State};
-use rollcall_health::forecast::{Outlook, Quantity};
+use rollcall_health::forecast::Quantity;
 use rollcall_types::UnixMillis;
 
+use super::board::News;
 use super::*;
 
 const LOOK: Duration = Duration::from_millis(20);
@@ -91,9 +92,17 @@ fn others_show_what_a_node_says_while_it_may_live_with_less_time_the_later_they_
     let told = own.take_news(now).unwrap();
     let mut board = Board::default();
     let heard = UnixMillis::new(1_000);
-    let news = board.receive(&update(7, 2, Some(&told)), heard);
-    assert_eq!(news.iter().map(|news| news.change).collect::<Vec<_>>(), [Change::PredictedFailure]);
-    assert_eq!(board.receive(&update(7, 1, None), heard), [], "older");
+    let before = board.clone();
+    board.receive(&update(7, 2, Some(&told)), heard);
+    let turns = |news: Vec<(_, News)>| news.into_iter().map(|(_, it)| (it.from, it.to)).collect::<Vec<_>>();
+    assert_eq!(turns(board.news_since(&before, heard)), [(Outlook::Calm, Outlook::FailurePredicted)]);
+    assert_eq!(turns(board.news_since(&board, heard)), []);
+    let left =
+        |now: u64| board.news_since(&before, UnixMillis::new(now))[0].1.forecast.unwrap().due().unwrap().likely();
+    assert_eq!(left(1_000) - left(1_500), Duration::from_millis(500), "times count from when it was heard");
+    let known = board.clone();
+    board.receive(&update(7, 1, None), heard);
+    assert_eq!(board, known, "older");
 
     let member = |generation, state| Member {
         name: "n1".parse().unwrap(),
@@ -103,6 +112,7 @@ fn others_show_what_a_node_says_while_it_may_live_with_less_time_the_later_they_
         witnesses: Vec::new(),
         since: at(0),
         heartbeat: 1,
+        was_heard: true,
         silence: Duration::ZERO,
         patience: Duration::ZERO,
         rtt: None,
@@ -116,7 +126,7 @@ fn others_show_what_a_node_says_while_it_may_live_with_less_time_the_later_they_
     assert_eq!(board.of(&member(7, State::Dead), heard), []);
     assert_eq!(board.of(&member(8, State::Alive), heard), [], "another process");
 
-    let news = board.receive(&update(7, 3, None), heard);
-    assert_eq!(news.iter().map(|news| news.change).collect::<Vec<_>>(), [Change::Recovered]);
+    board.receive(&update(7, 3, None), heard);
+    assert_eq!(turns(board.news_since(&known, heard)), [(Outlook::FailurePredicted, Outlook::Calm)]);
     assert_eq!(board, Board::default());
 }

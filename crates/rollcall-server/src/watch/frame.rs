@@ -32,12 +32,17 @@ enum Content {
 }
 
 impl Frame {
-    /// The frame of an event; `None` for events that belong to no service.
+    /// The frame of an event; `None` for events that belong to no service, and where checks alone turned.
     pub(crate) fn of(catalog: &Catalog, event: &Arc<Event>) -> Option<Self> {
         let content = match &event.change {
             Change::StatusesChanged { transitions } => {
-                let services = transitions.iter().map(|it| (ServiceKey::from(&it.service), OnceLock::new()));
-                Content::States { services: services.collect(), whole: OnceLock::new() }
+                let turned = transitions.iter().filter(|it| it.is_of_instance());
+                let services: BTreeMap<_, _> =
+                    turned.map(|it| (ServiceKey::from(&it.service), OnceLock::new())).collect();
+                if services.is_empty() {
+                    return None;
+                }
+                Content::States { services, whole: OnceLock::new() }
             }
             change => {
                 let service = ServiceKey::from(change.service()?);
@@ -115,7 +120,13 @@ pub(crate) fn watch_event<'e>(
             change.version = Some(config.version);
             WatchEvent::Config(change)
         }
-        Change::KvPut { .. } | Change::KvRemoved { .. } | Change::StatusesChanged { .. } => return None,
+        Change::KvPut { .. }
+        | Change::KvRemoved { .. }
+        | Change::KvChanged { .. }
+        | Change::SessionOpened { .. }
+        | Change::SessionClosed { .. }
+        | Change::UserEvent { .. }
+        | Change::StatusesChanged { .. } => return None,
     })
 }
 
@@ -125,7 +136,8 @@ fn state_changes(event: &Event, topics: &Topics) -> StateChanges {
         Change::StatusesChanged { transitions } => &transitions[..],
         _ => &[],
     };
-    let wanted = transitions.iter().filter(|transition| topics.contains(&ServiceKey::from(&transition.service)));
+    let turned = transitions.iter().filter(|transition| transition.is_of_instance());
+    let wanted = turned.filter(|transition| topics.contains(&ServiceKey::from(&transition.service)));
     let items = wanted.map(|transition| StateChange {
         service: transition.service.to_string(),
         id: transition.id.to_string(),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rollcall_catalog::{Actor, Catalog, Command, Precondition, Request, StatusChange};
 use rollcall_types::{
-    InstanceId, InstanceSpec, Metadata, Revision, ServiceName, Status, StatusCause, Tags, UnixMillis, Weight,
+    CheckStatuses, InstanceId, InstanceSpec, Metadata, Revision, ServiceName, Status, StatusCause, Tags, UnixMillis,
+    Weight,
 };
 
 /// A catalogue that gets one log entry after the other, each a second after the one before.
@@ -34,13 +35,18 @@ impl Story {
     }
 
     pub(crate) fn register(&mut self, name: &str, id: &str) {
+        self.register_with(name, id, &[]);
+    }
+
+    pub(crate) fn register_with(&mut self, name: &str, id: &str, metadata: &[(&str, &str)]) {
+        let metadata = metadata.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap()));
         let spec = InstanceSpec {
             endpoints: Box::default(),
             zone: None,
             region: None,
             version: None,
             tags: Tags::new(),
-            metadata: Metadata::new(),
+            metadata: metadata.collect::<Metadata>(),
             weight: Weight::default(),
             lease: None,
             checks: Box::default(),
@@ -60,7 +66,14 @@ impl Story {
         let change = |(name, id, to): &(&str, &str, Status)| {
             let (service, id) = (service(name), instance(id));
             let present = self.catalog.instance(&service, &id).expect("it is registered");
-            StatusChange { created: present.created, service, id, to: *to, cause: StatusCause::Observed }
+            StatusChange {
+                created: present.created,
+                service,
+                id,
+                to: *to,
+                cause: StatusCause::Observed,
+                checks: CheckStatuses::default(),
+            }
         };
         let transitions = statuses.iter().map(change).collect();
         self.apply(Command::RecordStatuses { transitions });

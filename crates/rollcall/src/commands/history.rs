@@ -57,15 +57,15 @@ pub(crate) async fn run(args: HistoryArgs) -> Result<(), Failure> {
 }
 
 fn table(list: &List<HistoryRecord>) -> Table {
-    let mut table =
-        Table::new(["REVISION", "AT", "ACTION", "SERVICE", "INSTANCE", "ACTOR", "VIA", "CAUSE"]).numeric(&["REVISION"]);
+    let mut table = Table::new(["REVISION", "AT", "ACTION", "SERVICE", "INSTANCE/KEY", "ACTOR", "VIA", "CAUSE"])
+        .numeric(&["REVISION"]);
     for record in &list.items {
         table.row([
             record.revision.into(),
             record.at.to_string().into(),
             record.action.as_str().into(),
             record.service.as_deref().into(),
-            record.instance.as_deref().into(),
+            record.key.as_deref().or(record.instance.as_deref()).or(record.session.as_deref()).into(),
             record.actor.as_str().into(),
             record.via.as_str().into(),
             cause(record).into(),
@@ -102,9 +102,9 @@ mod tests {
         .unwrap();
         assert_eq!(
             table(&list).render(Paint::plain()),
-            "REVISION  AT                        ACTION   SERVICE  INSTANCE  ACTOR     VIA     CAUSE\n      \
-             10  2026-11-21T03:59:11.000Z  state    web      web-1     rollcall  node-1  passing → critical, confirmed\n       \
-             9  2026-11-21T03:59:10.250Z  defined  web      -         alice     node-2  -\n"
+            "REVISION  AT                        ACTION   SERVICE  INSTANCE/KEY  ACTOR     VIA     CAUSE\n      \
+             10  2026-11-21T03:59:11.000Z  state    web      web-1         rollcall  node-1  passing → critical, confirmed\n       \
+             9  2026-11-21T03:59:10.250Z  defined  web      -             alice     node-2  -\n"
         );
     }
 }

@@ -4,23 +4,50 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use rollcall_api::client::Precondition;
-use rollcall_api::query::ReadQuery;
+use rollcall_api::query::{KeysQuery, ReadQuery};
+use rollcall_api::{Key, List};
 use serde_json::json;
 
 use crate::commands::input::read;
+use crate::commands::pages::read_all;
 use crate::failure::Failure;
 use crate::server::{Freshness, ServerArgs, explain};
+use crate::table::Table;
 use crate::terminal::{print_bytes, printable};
 
 /// Subcommands of `rollcall kv`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KvCommand {
+    /// List keys, with who holds them
+    List(ListArgs),
     /// Print the value of a key as it is
     Get(GetArgs),
     /// Set a key
     Put(PutArgs),
     /// Remove a key; one that is not there is no error
     Delete(DeleteArgs),
+}
+
+/// Arguments of `rollcall kv list`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+LOCKED counts how often a key was locked; HOLDER is the session that holds it.
+
+Examples:
+  rollcall kv list
+  rollcall kv list deploy/
+  rollcall kv list deploy/ --output json")]
+pub(crate) struct ListArgs {
+    /// Only keys that begin so
+    prefix: Option<String>,
+    /// Most keys to show
+    #[arg(long, value_name = "N")]
+    limit: Option<u32>,
+    /// How fresh the answer must be
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    consistency: Freshness,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Arguments of `rollcall kv get`.
@@ -82,16 +109,41 @@ pub(crate) struct DeleteArgs {
     server: ServerArgs,
 }
 
-/// Reads, sets or removes a key.
+/// Lists, reads, sets or removes keys.
 ///
 /// # Errors
 /// When the key is not there, the file cannot be read, or what the cluster refuses.
 pub(crate) async fn run(command: KvCommand) -> Result<(), Failure> {
     match command {
+        KvCommand::List(args) => list(args).await,
         KvCommand::Get(args) => get(args).await,
         KvCommand::Put(args) => put(args).await,
         KvCommand::Delete(args) => delete(args).await,
     }
+}
+
+async fn list(args: ListArgs) -> Result<(), Failure> {
+    let session = args.server.connect()?;
+    let list = read_all(args.limit, async |limit, cursor| {
+        let (prefix, consistency) = (args.prefix.clone(), args.consistency.into());
+        session.client.keys(&KeysQuery { prefix, limit, cursor, consistency, min_revision: None }).await
+    });
+    session.answer(&list.await?, table)
+}
+
+fn table(list: &List<Key>) -> Table {
+    let mut table =
+        Table::new(["KEY", "BYTES", "REVISION", "LOCKED", "HOLDER"]).numeric(&["BYTES", "REVISION", "LOCKED"]);
+    for key in &list.items {
+        table.row([
+            key.key.as_str().into(),
+            key.bytes.into(),
+            key.revision.into(),
+            key.lock_index.into(),
+            key.session.as_deref().into(),
+        ]);
+    }
+    table
 }
 
 async fn get(args: GetArgs) -> Result<(), Failure> {
@@ -106,7 +158,7 @@ async fn get(args: GetArgs) -> Result<(), Failure> {
         Failure::failed(format!("the value of {:?} is not text", args.key))
             .hint("without --output json it is printed as it is")
     })?;
-    session.say(&json!({ "key": args.key, "value": text, "revision": found.revision }), |_| String::new())
+    session.say(&json!({ "key": args.key, "value": text, "revision": found.revision, "lock_index": found.lock_index, "session": found.session }), |_| String::new())
 }
 
 async fn put(args: PutArgs) -> Result<(), Failure> {

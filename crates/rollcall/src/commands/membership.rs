@@ -11,7 +11,7 @@ use rollcall_api::{ClusterEvent, Members, RaftRole, paths};
 use serde_json::json;
 
 use crate::failure::Failure;
-use crate::narrative::{member_line, role_word, state_tone, state_word};
+use crate::narrative::{expected_lines, member_line, role_word, state_tone, state_word};
 use crate::server::{ServerArgs, Session, explain};
 use crate::table::{Cell, Table};
 use crate::terminal::{Tone, print, printable, remark};
@@ -110,6 +110,7 @@ async fn follow(session: &Session) -> Result<(), Failure> {
                     format!("there: {}", printable(&states.collect::<Vec<_>>().join(", ")))
                 }
                 ClusterEvent::Member(change) => member_line(change, session.paint),
+                ClusterEvent::Forecast(changes) => expected_lines(changes, session.paint),
             }
         };
         print(&format!("{text}\n"))?;

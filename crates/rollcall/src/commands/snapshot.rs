@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use futures_util::StreamExt as _;
@@ -15,7 +16,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::failure::Failure;
 use crate::server::{Output, ServerArgs, Session, explain};
-use crate::terminal::{print, shell_word};
+use crate::terminal::{print, remark, shell_word};
 
 /// What the files of a node's snapshot folder end in.
 const EXTENSION: &str = "snap";
@@ -128,8 +129,8 @@ async fn save(args: SaveArgs) -> Result<(), Failure> {
 /// Writes the image of the catalogue to `partial` and syncs it.
 async fn download(session: &Session, partial: &Path) -> Result<(), Failure> {
     let refused = |error: io::Error| Failure::failed(format!("cannot write {}", partial.display())).because(&error);
-    let stream = session.client.snapshot().await.map_err(|error| explain(&error))?;
-    let mut stream = pin!(stream);
+    let (total, stream) = session.client.snapshot().await.map_err(|error| explain(&error))?;
+    let (mut stream, mut progress) = (pin!(stream), Progress::of(total));
     let mut options = OpenOptions::new();
     // The catalogue holds configuration and keys: for its owner only.
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -137,8 +138,53 @@ async fn download(session: &Session, partial: &Path) -> Result<(), Failure> {
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|error| explain(&error))?;
         file.write_all(&chunk).await.map_err(refused)?;
+        progress.add(chunk.len());
     }
     file.sync_all().await.map_err(refused)
+}
+
+/// Between two words about a download.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// What is told of a download while it goes on, in one line of a terminal that it takes back in the end.
+struct Progress {
+    has_terminal: bool,
+    total: Option<u64>,
+    saved: u64,
+    begun: Instant,
+    /// How often it was told.
+    told: u32,
+}
+
+impl Progress {
+    fn of(total: Option<u64>) -> Self {
+        Self { has_terminal: io::stderr().is_terminal(), total, saved: 0, begun: Instant::now(), told: 0 }
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.saved += bytes as u64;
+        if self.has_terminal && self.begun.elapsed() >= PROGRESS_EVERY * (self.told + 1) {
+            self.told += 1;
+            remark(&format!("\r{}", progress(self.saved, self.total)));
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.told > 0 {
+            remark("\r\u{1b}[K");
+        }
+    }
+}
+
+/// How far a download is.
+fn progress(saved: u64, total: Option<u64>) -> String {
+    let mib = |bytes: u64| bytes >> 20;
+    match total {
+        Some(total) => format!("saved {} of {} MiB", mib(saved), mib(total)),
+        None => format!("saved {} MiB", mib(saved)),
+    }
 }
 
 /// Checks what came, and only then gives it its name.
@@ -273,6 +319,12 @@ mod tests {
         let mut found = snapshots_in(folder.path()).unwrap();
         found.sort();
         assert_eq!(found, [inner.join("0001.snap"), inner.join("0002.snap")]);
+    }
+
+    #[test]
+    fn a_download_tells_how_far_it_is() {
+        assert_eq!(progress(5 << 20, Some(360 << 20)), "saved 5 of 360 MiB");
+        assert_eq!(progress(5 << 20, None), "saved 5 MiB");
     }
 
     #[test]

@@ -21,6 +21,7 @@ Examples:
   rollcall top
   rollcall top web                                the instances of web
   rollcall top web web-1                          one of them
+  rollcall top web --explain                      why they get traffic, or not
   rollcall top --view cluster
   rollcall top --once --view overview             one screen as text, to print
   NO_COLOR=1 rollcall top --ascii")]
@@ -30,6 +31,9 @@ pub(crate) struct TopArgs {
     /// Open this instance of it
     #[arg(requires = "service")]
     instance: Option<String>,
+    /// Open the explanation of the service: why its instances get traffic, or do not
+    #[arg(long, requires = "service", conflicts_with = "instance")]
+    explain: bool,
     /// Open this view
     #[arg(long, value_enum, value_name = "VIEW", conflicts_with = "service")]
     view: Option<Page>,
@@ -58,8 +62,10 @@ enum Page {
     Services,
     /// Members and Raft.
     Cluster,
-    /// What happened since the start.
+    /// What happened.
     Events,
+    /// Which services need which.
+    Graph,
 }
 
 /// Shows the dashboard until it is quit.
@@ -74,10 +80,12 @@ pub(crate) async fn run(args: TopArgs) -> Result<(), Failure> {
     let look = Look { is_ascii: args.ascii || !is_utf8(), has_color: args.server.color.stdout().is_enabled() };
     let view = match (args.service, args.instance, args.view) {
         (Some(service), Some(id), _) => View::Instance(service, id),
+        (Some(service), None, _) if args.explain => View::Explain(service),
         (Some(service), None, _) => View::Service(service),
         (None, _, Some(Page::Services)) => View::Services,
         (None, _, Some(Page::Cluster)) => View::Cluster,
         (None, _, Some(Page::Events)) => View::Events,
+        (None, _, Some(Page::Graph)) => View::Graph,
         (None, _, Some(Page::Overview) | None) => View::Overview,
     };
     if args.once {

@@ -14,6 +14,8 @@ pub(crate) const NODES_MAX: u16 = 9;
 const DEMO_OFFSET: u16 = 100;
 /// From the base port to the ports of DNS: with the usual base the first is 8600, as with Consul.
 const DNS_OFFSET: u16 = 1_200;
+/// From the base port to the ports of Consul's API: with the usual base the first is 8500, as with Consul.
+const CONSUL_OFFSET: u16 = 1_100;
 /// Time that one point of a trend covers. Trends of 60 points are then seen, and looked ahead, within a minute: so a demo service
 /// is predicted to fail soon after it begins to degrade. Not shorter, since it is probed once a second.
 const FORECAST_BUCKET: &str = "1s";
@@ -33,6 +35,8 @@ pub(crate) struct NodePlan {
     pub(crate) gossip: SocketAddr,
     /// Where it answers DNS.
     pub(crate) dns: SocketAddr,
+    /// Where it speaks Consul's HTTP API.
+    pub(crate) consul: SocketAddr,
     /// Its data and its log file.
     pub(crate) folder: PathBuf,
     zone: &'static str,
@@ -81,6 +85,7 @@ impl Plan {
                 peer: loopback(base_port + 10 * index + 1),
                 gossip: loopback(base_port + 10 * index + 2),
                 dns: loopback(base_port + DNS_OFFSET + 10 * index),
+                consul: loopback(base_port + CONSUL_OFFSET + 10 * index),
                 folder: folder.join(format!("node-{}", index + 1)),
                 zone: ZONES[usize::from(index) % ZONES.len()],
             })
@@ -114,6 +119,7 @@ impl Plan {
         put("--peer", node.peer.to_string().into());
         put("--gossip", node.gossip.to_string().into());
         put("--dns", node.dns.to_string().into());
+        put("--consul", node.consul.to_string().into());
         put("--zone", node.zone.into());
         put("--secret-file", self.secret_file().into());
         put("--gossip-key-file", self.gossip_key_file().into());
@@ -135,6 +141,7 @@ impl Plan {
             check_port(node.peer, &format!("the peer port of {}", node.name))?;
             check_port(node.gossip, &format!("gossip of {}", node.name))?;
             check_port(node.dns, &format!("DNS of {}", node.name))?;
+            check_port(node.consul, &format!("Consul's API of {}", node.name))?;
         }
         for (id, port) in demo_ports {
             check_port(SocketAddr::from((Ipv4Addr::LOCALHOST, *port)), &format!("the demo service {id}"))?;
@@ -183,8 +190,8 @@ mod tests {
         assert_eq!(
             shell_line(Path::new("/usr/bin/rollcall"), &plan.node_arguments(&plan.nodes[1])),
             "/usr/bin/rollcall node --name node-2 --data-dir 'my dev/node-2' --http 127.0.0.1:7410 \
-             --peer 127.0.0.1:7411 --gossip 127.0.0.1:7412 --dns 127.0.0.1:8610 --zone b --secret-file 'my dev/secret' \
-             --gossip-key-file 'my dev/gossip-key' --forecast-bucket 1s --bootstrap-expect 2 --join 127.0.0.1:7401"
+             --peer 127.0.0.1:7411 --gossip 127.0.0.1:7412 --dns 127.0.0.1:8610 --consul 127.0.0.1:8510 --zone b \
+             --secret-file 'my dev/secret' --gossip-key-file 'my dev/gossip-key' --forecast-bucket 1s --bootstrap-expect 2 --join 127.0.0.1:7401"
         );
     }
 

@@ -231,6 +231,20 @@ fn a_file_that_is_no_snapshot_exits_1() {
 }
 
 #[test]
+fn an_import_from_what_does_not_speak_consuls_api_copies_nothing_and_says_where_that_is() {
+    let other = node_that_answers("404 Not Found", "text/plain", "404 page not found\n".to_owned());
+    for part in ["services", "kv"] {
+        let ran = run(&format!("import consul http://{other} --to http://127.0.0.1:1 --only {part}"));
+        check(&ran, 1, &["404 Not Found", "404 page not found", "--consul"]);
+        assert_eq!(ran.stdout, "");
+    }
+    // Of keys that begin so there may be none, which is told with the same status and no body.
+    let empty = node_that_answers("404 Not Found", "text/plain", String::new());
+    let ran = run(&format!("import consul http://{empty} --to http://127.0.0.1:1 --only kv"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "copied 0 keys\n"), "{}", ran.stderr);
+}
+
+#[test]
 fn every_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = run(&format!("completions {shell}"));

@@ -6,3 +6,4 @@ mod binary;
 mod dev;
 mod exit_codes;
 mod help;
+mod lock;

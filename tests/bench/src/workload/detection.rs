@@ -4,7 +4,7 @@
 //! stalled, nobody healthy is declared dead; a flapping member changes 5 times in 2 min at most; a mended split heals in 1.5 s;
 //! a link broken in one direction kills nobody and is reported in 5 s.
 
-use rollcall_tests::simulation::{Report, Size, measure};
+use rollcall_simulation::detection::{Report, Size, measure};
 
 /// Measures clusters of these sizes, one after the other.
 pub(crate) fn run(nodes: &[usize]) -> Report {

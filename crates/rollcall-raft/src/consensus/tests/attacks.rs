@@ -10,10 +10,12 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::bootstrap::Discovery;
 use crate::codec::{self, Kind};
+use crate::proposal::Proposal;
+use crate::traces::TraceParent;
 use crate::transport::dial;
 use crate::transport::handshake::{HANDSHAKE_TIMEOUT, Purpose, Secret, Who};
 use crate::transport::hub::Hub;
-use crate::transport::message::{ControlRequest, Newcomer, Transfer, Transferred};
+use crate::transport::message::{ControlReply, ControlRequest, Newcomer, Proposals, Transfer, Transferred};
 use crate::transport::{Frames, exchange_frame, split_frame};
 use crate::types::{Entry, LogId, SnapshotMeta, StoredMembership, Vote};
 
@@ -148,6 +150,22 @@ async fn a_malformed_or_oversized_frame_of_a_member_is_hung_up_on() {
         stream.write_all(&u32::MAX.to_be_bytes()).await.unwrap();
         assert!(is_closed(stream, PATIENCE).await);
     }
+    siege.lift(term).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_done_whatever_traces_a_member_says_it_has() {
+    let siege = Siege::lay().await;
+    let term = siege.term();
+    let parent = TraceParent { trace: [0; 16], span: [0; 8] };
+    let traces = (0..1_000).map(|place| (place * 4_000_000, parent)).chain([(0, parent), (1, parent)]).collect();
+    let proposals = Proposals { requests: vec![Proposal::new(&put("traced", "well")).unwrap()], traces };
+    let mut frames = siege.enter(Purpose::Control).await;
+    say(&mut frames, Kind::ControlRequest, &ControlRequest::Propose(proposals)).await;
+    let frame = timeout(PATIENCE, frames.next()).await.unwrap().unwrap().unwrap();
+    let reply: ControlReply = codec::decode(Kind::ControlReply, split_frame(&frame).unwrap().1).unwrap();
+    let ControlReply::Proposed(results) = reply else { panic!("{reply:?}") };
+    assert!(matches!(results[..], [Ok(_)]), "{results:?}");
     siege.lift(term).await;
 }
 

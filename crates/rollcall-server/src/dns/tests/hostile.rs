@@ -6,19 +6,18 @@
 //! `ROLLCALL_FUZZ_SECONDS` makes it go on for so long instead of a fixed number of rounds; `ROLLCALL_FUZZ_SEED` chooses the seed.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, MessageType, ResponseCode};
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::fixture::{Fixture, responder};
 use super::{ask_bytes, query};
+use crate::dns::fixture::{Fixture, responder};
+use crate::dns::fuzz::send;
 use crate::dns::message::Transport;
-use crate::dns::responder::Responder;
 
 /// Rounds over the corpus when no time is given.
 const ROUNDS: usize = 400;
@@ -40,26 +39,6 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
         .collect();
     packets.sort();
     packets
-}
-
-/// Sends a packet through and checks what may be said of any answer.
-fn send(responder: &mut Responder<Fixture>, packet: &[u8], transport: Transport) -> Option<Message> {
-    let mut out = Vec::new();
-    if !responder.respond(packet, IpAddr::from([127, 0, 0, 1]), Instant::now(), &mut out) {
-        return None;
-    }
-    let answer = Message::from_vec(&out).unwrap_or_else(|error| panic!("{error}: {out:02x?} for {packet:02x?}"));
-    assert_eq!(out[..2], packet[..2], "the id is that of the query");
-    assert_eq!(answer.metadata.message_type, MessageType::Response);
-    assert_eq!(packet[2] & 0x80, 0, "answers are not answered");
-    if transport == Transport::Udp {
-        assert!(out.len() <= 1_232, "{} bytes", out.len());
-        assert!(answer.edns.is_some() || out.len() <= 512, "{} bytes", out.len());
-    }
-    if !matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
-        assert!(out.len() <= packet.len().max(12), "an error of {} bytes for {}", out.len(), packet.len());
-    }
-    Some(answer)
 }
 
 fn damage(packet: &mut Vec<u8>, others: &[(String, Vec<u8>)], rng: &mut StdRng) {

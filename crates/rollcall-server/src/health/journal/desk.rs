@@ -3,7 +3,8 @@
 //! What nobody sees for a moment is no news: a node that starts, or takes over from one that died, sees nothing at first. So
 //! `unknown` is written when it has stood for [`UNKNOWN_STANDS`]. What observers do not agree on is mostly on its way to what they
 //! will: a warning because of that is written when it has stood for [`DISAGREEMENT_STANDS`]; when thousands fail at once, it would
-//! double what is written. Everything else is written at once.
+//! double what is written. Of a check that changes while its instance does not likewise, for [`CHECKS_STAND`]. Everything else is
+//! written at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rollcall_catalog::{Catalog, StatusChange};
 use rollcall_health::agreement::Cause;
 use rollcall_health::journal::Journal;
 use rollcall_health::{Slot, Status};
-use rollcall_types::{Millis, MonoTime, UnixMillis};
+use rollcall_types::{CheckStatuses, Millis, MonoTime, UnixMillis};
 
 use super::Entry;
 use crate::health::slots::{is_watched, slot_of, tenancy_of};
@@ -26,6 +27,10 @@ pub(super) const UNKNOWN_STANDS: Millis = Millis::new(15_000);
 /// have then to see as many.
 pub(super) const DISAGREEMENT_STANDS: Millis = Millis::new(5_000);
 
+/// How long a check must be what it is before that is written, when its instance is what it was: the others who look say so too
+/// within some rounds of gossip, and mostly the status of the instance follows.
+pub(super) const CHECKS_STAND: Millis = Millis::new(500);
+
 /// How long a status must stand before it is written.
 const fn stands(status: Status, cause: Cause) -> Millis {
     match (status, cause) {
@@ -38,25 +43,33 @@ const fn stands(status: Status, cause: Cause) -> Millis {
 /// The leader's view of what the log lacks.
 ///
 /// Invariants:
-/// - `unsettled` holds the slots whose status has not stood for long enough; the journal has of them what was before.
+/// - `unsettled` holds the slots whose status, or what is agreed on of their checks, has not stood for long enough; the journal has of
+///   that what was before.
 /// - `critical` holds the slots that all observers agree to be critical.
+/// - `registered_anew` holds the slots of whose checks the log may have something else than what the journal wrote, as a registration
+///   with other checks brings that along. It is written again when something is agreed on of them.
 pub(super) struct Desk {
     journal: Journal,
     seen: Arc<HealthSnapshot>,
     unsettled: BTreeSet<Slot>,
     critical: BTreeSet<Slot>,
+    registered_anew: BTreeSet<Slot>,
 }
 
 impl Desk {
     /// The desk of a node that has become leader, whose log says what `catalog` holds.
     pub(super) fn resume(catalog: &Catalog) -> Self {
         let watched = catalog.services().flat_map(|service| service.instances.values()).filter(|it| is_watched(it));
-        let written = watched.filter_map(|it| Some((slot_of(it)?, tenancy_of(it), catalog.journaled(it).status)));
+        let written = watched.filter_map(|it| {
+            let journaled = catalog.journaled(it);
+            Some((slot_of(it)?, tenancy_of(it), journaled.status, journaled.checks))
+        });
         Self {
             journal: Journal::resume(written),
             seen: Arc::default(),
             unsettled: BTreeSet::new(),
             critical: BTreeSet::new(),
+            registered_anew: BTreeSet::new(),
         }
     }
 
@@ -64,6 +77,10 @@ impl Desk {
     pub(super) fn follow(&mut self, snapshot: Arc<HealthSnapshot>, now: UnixMillis) {
         let before = std::mem::replace(&mut self.seen, snapshot.clone());
         for (slot, entry) in snapshot.changed_since(&before) {
+            let known = before.entry(slot).filter(|known| Some(known.tenancy) == entry.map(|entry| entry.tenancy));
+            if known.map(|known| known.registered) != entry.map(|entry| entry.registered) && known.is_some() {
+                self.registered_anew.insert(slot);
+            }
             self.note(slot, entry, now);
         }
     }
@@ -91,6 +108,7 @@ impl Desk {
                     created: instance.created,
                     to: transition.to,
                     cause: transition.cause,
+                    checks: transition.checks,
                 })
             })
             .collect();
@@ -130,7 +148,10 @@ impl Desk {
         self.unsettled.remove(&slot);
         self.critical.remove(&slot);
         let watched = self.seen.tenant(slot).is_some_and(|tenant| is_watched(tenant));
-        let Some(entry) = entry.filter(|_| watched) else { return self.journal.forget(slot) };
+        let Some(entry) = entry.filter(|_| watched) else {
+            self.registered_anew.remove(&slot);
+            return self.journal.forget(slot);
+        };
         let (status, cause) = (entry.agreed.status, entry.agreed.cause);
         if now.get().saturating_sub(entry.since.get()) < stands(status, cause).get() {
             self.unsettled.insert(slot);
@@ -139,7 +160,25 @@ impl Desk {
         if status == Status::Critical {
             self.critical.insert(slot);
         }
-        self.journal.note(slot, entry.tenancy, status, cause);
+        let checks = self.settled_checks(slot, entry, now);
+        self.journal.note(slot, entry.tenancy, status, cause, checks);
+        if checks == entry.checks && !checks.is_empty() && self.registered_anew.remove(&slot) {
+            self.journal.doubt(slot);
+        }
+    }
+
+    /// What is worth writing of the checks of an instance now.
+    fn settled_checks(&mut self, slot: Slot, entry: &view::Entry, now: UnixMillis) -> CheckStatuses {
+        // That nothing is agreed on is no news for as long: those who look may have to begin anew with other checks.
+        let stand = if entry.checks.is_empty() { UNKNOWN_STANDS } else { CHECKS_STAND };
+        let has_stood = now.get().saturating_sub(entry.checks_since.get()) >= stand.get();
+        match self.journal.checks_beside(slot, entry.tenancy, entry.agreed.status) {
+            Some(written) if written != entry.checks && !has_stood => {
+                self.unsettled.insert(slot);
+                written
+            }
+            _ => entry.checks,
+        }
     }
 }
 

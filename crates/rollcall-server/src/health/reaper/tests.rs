@@ -1,6 +1,7 @@
+use rollcall_catalog::{Command, Precondition};
 use rollcall_health::journal::Scope;
 use rollcall_health::{Slot, Status};
-use rollcall_types::Millis;
+use rollcall_types::{InstanceSpec, Millis};
 
 use super::*;
 use crate::health::fixture::Fixture;
@@ -44,6 +45,27 @@ fn nothing_goes_while_most_of_a_service_or_of_the_nodes_failed() {
 fn a_mass_of_small_failures_is_asked_about_in_portions() {
     let failing: Vec<usize> = (0..ASKED_MAX + 8).collect();
     assert_eq!(round(200, &failing, ALL_WELL, 60).asked.len(), ASKED_MAX);
+}
+
+/// It was deregistered seconds after it had been started anew, while it was still getting ready.
+#[test]
+fn who_is_registered_anew_has_all_the_time_again() {
+    let mut fixture = Fixture::of(10, Some(AFTER));
+    fixture.journal([3], Status::Critical, millis(1_000));
+    let slot = Slot::new(3).unwrap();
+    let asked = |fixture: &mut Fixture, second: u64| {
+        let snapshot = fixture.see([3], Some(Status::Critical), millis(1_000));
+        let now = (millis(second * 1_000), MonoTime::default());
+        Reaper::default().round(&fixture.catalog, &snapshot, &[slot].into(), ALL_WELL, now).asked.len()
+    };
+    assert_eq!(asked(&mut fixture, 11), 1);
+    let before =
+        fixture.catalog.services().flat_map(|service| service.instances.values()).find(|it| slot_of(it) == Some(slot));
+    let before = before.unwrap().clone();
+    let spec = InstanceSpec { zone: Some("b".parse().unwrap()), ..(*before.spec).clone() };
+    let (service, id, spec) = (before.service.clone(), before.id.clone(), Arc::new(spec));
+    fixture.apply(millis(10_000), Command::Register { service, id, spec, expect: Precondition::None });
+    assert_eq!((asked(&mut fixture, 19), asked(&mut fixture, 20)), (0, 1));
 }
 
 #[test]

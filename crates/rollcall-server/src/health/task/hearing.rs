@@ -1,4 +1,4 @@
-//! What others say: what they see, which heartbeats they hear, what they expect and which capabilities fail.
+//! What others say: what they see, which heartbeats they hear, what they expect and what they make of each check.
 
 use rollcall_gossip::Update;
 use rollcall_health::forecast::Outlook;
@@ -8,6 +8,7 @@ use tokio::sync::broadcast::error::TryRecvError;
 
 use super::Task;
 use crate::clock::wall_clock;
+use crate::health::checks::Vouchers;
 use crate::health::doubt::Doubt;
 use crate::health::duties::Duty;
 use crate::health::forecasts::told;
@@ -17,13 +18,15 @@ use crate::health::tracked::Moment;
 
 impl<P: Probe> Task<P> {
     /// Takes in what all observers see now.
-    pub(super) fn follow_sightings(&mut self) {
+    pub(super) fn follow_sightings(&mut self, updates: &mut broadcast::Receiver<Update>) {
         let moment = self.moment();
         let before = std::mem::replace(&mut self.sightings, self.digests.view());
-        for chunk in self.sightings.changed_since(&before) {
-            self.stale.chunk(chunk);
-            self.doubt(chunk, &before, moment);
-        }
+        self.hear_all(updates);
+        let changed = self.sightings.changed_since(&before);
+        changed.iter().for_each(|chunk| self.stale.chunk(*chunk));
+        // Before somebody is asked to look who begins with what is known.
+        self.refresh();
+        changed.into_iter().for_each(|chunk| self.doubt(chunk, &before, moment));
     }
 
     /// Looks again at what other lookers doubt, or see recovering, of what this node looks at.
@@ -47,28 +50,48 @@ impl<P: Probe> Task<P> {
 
     /// Takes in a change of a value, and all that wait behind it.
     pub(super) fn hear(&mut self, update: Update, updates: &mut broadcast::Receiver<Update>) {
-        let (wall, mut next) = (wall_clock(), Ok(update));
+        self.take_in(&update);
+        self.hear_all(updates);
+    }
+
+    /// Takes in all changes of values that are there. A digest was published after the page of the same moment, so whoever looks at
+    /// digests does this first.
+    fn hear_all(&mut self, updates: &mut broadcast::Receiver<Update>) {
         loop {
-            match next {
-                Ok(update) => {
-                    if let Some(chunk) = self.inbox.receive(&update, wall) {
-                        self.expect_anew(chunk);
-                    }
-                    if let Some(chunk) = self.capabilities.receive(&update, wall) {
-                        self.stale.chunk(chunk);
-                    }
-                }
+            match updates.try_recv() {
+                Ok(update) => self.take_in(&update),
                 Err(TryRecvError::Lagged(_)) => self.hear_anew(),
                 // The receiver is told so when it waits again.
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
-            next = updates.try_recv();
+        }
+    }
+
+    fn take_in(&mut self, update: &Update) {
+        let wall = wall_clock();
+        if let Some(chunk) = self.inbox.receive(update, wall) {
+            self.expect_anew(chunk);
+        }
+        if let Some(chunk) = self.seen_checks.receive(update, wall) {
+            self.stale.chunk(chunk);
+        }
+        let before = self.words.of_key(update);
+        if let Some(chunk) = self.words.receive(update, wall) {
+            let after = self.words.of(chunk, &update.member).map(|(page, _)| page.clone());
+            if update.member != self.me {
+                let pages = (&before.unwrap_or_default(), &after.unwrap_or_default());
+                self.leases.give_way_by_check(chunk, &update.member, pages);
+            }
+            self.look_at_leases(chunk);
         }
     }
 
     pub(super) fn hear_anew(&mut self) {
-        for chunk in self.capabilities.begin_anew(&self.gossip, wall_clock()) {
+        for chunk in self.seen_checks.begin_anew(&self.gossip, wall_clock()) {
             self.stale.chunk(chunk);
+        }
+        for chunk in self.words.begin_anew(&self.gossip, wall_clock()) {
+            self.look_at_leases(chunk);
         }
         for chunk in self.inbox.begin_anew(&self.gossip, wall_clock()) {
             self.expect_anew(chunk);
@@ -84,12 +107,20 @@ impl<P: Probe> Task<P> {
     }
 
     /// Takes in whose heartbeats are heard where.
-    pub(super) fn follow_vouchers(&mut self) {
-        let at = self.moment().at;
+    pub(super) fn follow_vouchers(&mut self, updates: &mut broadcast::Receiver<Update>) {
         let before = std::mem::replace(&mut self.vouchers, self.gossip.leases().view());
+        self.hear_all(updates);
         for chunk in self.vouchers.changed_since(&before) {
-            let reports = self.schedule.look_at_leases(chunk, &self.vouchers, at);
-            reports.into_iter().for_each(|report| self.say(report));
+            self.leases.give_way(chunk, &before, &self.vouchers);
+            self.look_at_leases(chunk);
         }
+    }
+
+    /// Looks at who hears the instances of a chunk, and what they hear.
+    fn look_at_leases(&mut self, chunk: ChunkId) {
+        let at = self.moment().at;
+        let vouchers = Vouchers { view: &self.vouchers, words: &self.words };
+        let reports = self.schedule.look_at_leases(chunk, vouchers, at);
+        reports.into_iter().for_each(|report| self.say(report));
     }
 }

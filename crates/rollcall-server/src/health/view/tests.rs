@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use rollcall_catalog::{Actor, Command, Precondition, Request};
+use rollcall_gossip::Update;
+use rollcall_health::forecast::{Forecast, Outlook, Watched, key};
 use rollcall_health::{Freshness, Observation, Observer, Publication, Publisher};
 use rollcall_types::{InstanceId, InstanceSpec, LeaseSpec, Metadata, Millis, MonoTime, Revision, Tags, Weight};
 
 use super::*;
 use crate::health::duties::Members;
 use crate::health::slots::Slots;
+use crate::health::trends::tests::foreseen;
 
 /// A catalogue of so many instances with a lease, and one without.
 fn catalog(leased: usize) -> Catalog {
@@ -89,10 +92,29 @@ impl World {
         }
     }
 
+    /// What n1 expects of the instances of chunk 0, and of nobody else.
+    fn expect(&mut self, expected: &[(u32, Forecast)]) {
+        let chunk = ChunkId::new(0).unwrap();
+        let all = expected.iter().map(|(number, forecast)| {
+            let slot = Slot::new(*number).unwrap();
+            (slot, tenancy_of(self.slots.tenant(slot).unwrap()), *forecast)
+        });
+        let value = (!expected.is_empty()).then(|| Arc::from(Forecasts::of(chunk, all).encode()));
+        self.version += 1;
+        let (member, key, version) = ("n1".parse().unwrap(), key(chunk).into(), self.version);
+        self.inbox.receive(&Update { member, generation: 1, key, version, value }, UnixMillis::new(1)).unwrap();
+    }
+
+    /// What changed in the outlooks since `older`: instances, from, to.
+    fn turns(&self, older: &HealthSnapshot) -> Vec<(String, Outlook, Outlook)> {
+        let turns = self.view.snapshot().outlooks_since(older).map(|it| (it.instance.id.to_string(), it.from, it.to));
+        turns.collect()
+    }
+
     fn refresh(&mut self, chunks: &[u32], at: u64) -> bool {
         let mut stale = Stale::default();
         chunks.iter().for_each(|chunk| stale.chunk(ChunkId::new(*chunk).unwrap()));
-        let evidence = Evidence { sightings: &self.sightings, forecasts: &self.inbox, capabilities: &Inbox::default() };
+        let evidence = Evidence { sightings: &self.sightings, forecasts: &self.inbox, checks: &Inbox::default() };
         self.view.refresh(stale, self.slots.tenants(), &self.duties, evidence, UnixMillis::new(at))
     }
 
@@ -152,4 +174,34 @@ fn readers_are_told_only_of_what_is_new() {
     let changes = world.view.reader().changes();
     world.refresh(&[0], 200);
     assert!(!changes.has_changed().unwrap());
+}
+
+#[test]
+fn another_outlook_is_news_and_other_numbers_are_not() {
+    let mut world = World::new(3);
+    (0..3).for_each(|number| world.see(number, Status::Passing));
+    world.refresh(&[0], 100);
+    let calm = world.view.snapshot().clone();
+    let forecast = foreseen(Watched::cpu());
+    world.expect(&[(0, forecast), (2, forecast)]);
+    world.refresh(&[0], 200);
+    let (calmly, gravely) = (Outlook::Calm, forecast.outlook());
+    assert_eq!(world.turns(&calm), [("0".to_owned(), calmly, gravely), ("2".to_owned(), calmly, gravely)]);
+
+    let grave = world.view.snapshot().clone();
+    assert_eq!(world.turns(&grave), []);
+    world.expect(&[(0, forecast.later(Duration::from_secs(9))), (2, forecast)]);
+    world.refresh(&[0], 300);
+    assert_eq!(world.turns(&grave), [], "only time went by");
+    let stands = |after: Option<u32>| {
+        let after = after.and_then(Slot::new);
+        let standing = world.view.snapshot().expected_after(after).map(|(slot, it)| (slot.get(), it.to));
+        standing.collect::<Vec<_>>()
+    };
+    assert_eq!(stands(None), [(0, gravely), (2, gravely)]);
+    assert_eq!(stands(Some(0)), [(2, gravely)]);
+
+    world.expect(&[(2, forecast)]);
+    world.refresh(&[0], 400);
+    assert_eq!(world.turns(&grave), [("0".to_owned(), gravely, calmly)]);
 }

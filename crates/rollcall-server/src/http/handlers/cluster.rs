@@ -134,7 +134,7 @@ pub(crate) async fn leave(State(app): State<Shared>) -> Result<Response> {
 #[utoipa::path(
     post,
     path = paths::TRANSFER_LEADER,
-    request_body = TransferLeaderRequest,
+    request_body = Option<TransferLeaderRequest>,
     responses(
         (status = 200, description = "", body = RaftStatus),
         (status = "default", body = Problem, content_type = PROBLEM_JSON)
@@ -143,11 +143,11 @@ pub(crate) async fn leave(State(app): State<Shared>) -> Result<Response> {
 pub(crate) async fn transfer_leader(State(app): State<Shared>, write: Write) -> Result<Response> {
     let request: TransferLeaderRequest =
         if write.body().is_empty() { TransferLeaderRequest::default() } else { decode::from_json(write.body())? };
-    let to = match request.to.as_deref() {
-        Some(node) => resolve(&app, node)?,
-        None => successor(&app.consensus.status())?,
-    };
-    app.consensus.transfer_leader(to, Instant::now() + TRANSFER_DEADLINE).await?;
+    let deadline = Instant::now() + TRANSFER_DEADLINE;
+    match request.to.as_deref() {
+        Some(node) => app.consensus.transfer_leader(resolve(&app, node)?, deadline).await?,
+        None => app.consensus.step_down(deadline).await?,
+    }
     raft(State(app)).await
 }
 
@@ -219,16 +219,6 @@ pub(crate) async fn disk_free(State(app): State<Shared>, write: Write) -> Result
     let request: DiskFree = decode::from_json(write.body())?;
     app.vitals.pretend_disk_free(request.bytes);
     answer::json(StatusCode::OK, HeaderMap::new(), &serde_json::json!({}))
-}
-
-/// The voter to hand leadership to when nobody said which: as far as the leader knows, the one that lacks least.
-fn successor(status: &Status) -> Result<NodeId> {
-    let others = status.voters.keys().copied().filter(|node| Some(*node) != status.leader);
-    let matched =
-        |node: &NodeId| status.followers.iter().find(|other| other.node == *node).map(|other| other.matched_index);
-    others
-        .max_by_key(matched)
-        .ok_or_else(|| Failure::new(Code::MembershipConflict, "there is no other voter to hand leadership to"))
 }
 
 /// A member by id or by name.

@@ -44,7 +44,11 @@ enum Failing {
     path = paths::GRAPH,
     params(GraphQuery),
     responses(
-        (status = 200, description = "The graph; with `format=dot` as text for Graphviz", body = DependencyGraph),
+        (
+            status = 200,
+            description = "The graph; with `format=dot` as text for Graphviz",
+            content((DependencyGraph = "application/json"), (String = "text/vnd.graphviz"))
+        ),
         (status = "default", body = Problem, content_type = PROBLEM_JSON)
     )
 )]
@@ -55,7 +59,7 @@ pub(crate) async fn read(State(app): State<Shared>, Query(query): Query<GraphQue
     let _place = place.map_err(|closed| Failure::internal(closed.to_string()))?;
     let (catalog, reading, status) = (view.catalog.clone(), Reading::of(&app, &view.catalog), app.consensus.status());
     let format = query.format.unwrap_or_default();
-    let made = tokio::task::spawn_blocking(move || Drawn::new(&catalog, &reading, &status, failing.as_ref(), format));
+    let made = rollcall_io::spawn_blocking(move || Drawn::new(&catalog, &reading, &status, failing.as_ref(), format));
     let made = made.await.map_err(|panic| Failure::internal(format!("the graph could not be made: {panic}")))?;
     match made.map_err(|failure| view.lacks(failure))? {
         Drawn::Json(graph) => answer::read(&view, None, &*graph),

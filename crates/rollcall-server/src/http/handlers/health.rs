@@ -179,6 +179,7 @@ fn run_on_wire(run: Run) -> ProbeRun {
         Answer::Passed => "passed",
         Answer::Strained => "strained",
         Answer::Failed(failure) => Cause::from(failure).as_str(),
+        Answer::PutOff => "put_off",
     };
     ProbeRun {
         at: run.at.into(),

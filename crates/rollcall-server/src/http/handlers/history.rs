@@ -4,8 +4,8 @@ use axum::extract::State;
 use axum::response::Response;
 use rollcall_api::query::HistoryQuery;
 use rollcall_api::{HistoryRecord, List, PROBLEM_JSON, Problem, Timestamp, paths};
-use rollcall_catalog::{Change, Event, EventRing, Transition};
-use rollcall_types::{InstanceId, Revision, ServiceKey, ServiceName, UnixMillis};
+use rollcall_catalog::{Change, Event, EventRing, KvChange, KvEntry, Transition};
+use rollcall_types::{InstanceId, KvKey, Revision, ServiceKey, ServiceName, SessionId, UnixMillis};
 
 use crate::app::Shared;
 use crate::http::answer;
@@ -74,7 +74,9 @@ struct Told<'e> {
 impl<'e> Told<'e> {
     /// What an event tells, newest first.
     fn all(event: &'e Event) -> impl Iterator<Item = Self> {
-        (0..event.change.count()).rev().map(move |index| Self { event, index })
+        let all = (0..event.change.count()).rev().map(move |index| Self { event, index });
+        // What becomes of a check alone is no history of its instance.
+        all.filter(|told| told.transition().is_none_or(Transition::is_of_instance))
     }
 
     fn place(&self) -> Place {
@@ -107,12 +109,59 @@ impl<'e> Told<'e> {
             via: event.actor.via.to_string(),
             service: self.service().map(ToString::to_string),
             instance: self.instance().map(ToString::to_string),
-            action: event.change.action().to_owned(),
+            action: self.action().to_owned(),
             cause: cause.or_else(|| event.reason.as_ref().map(ToString::to_string)),
             from: transition.map(|transition| transition.from.into()),
             state: transition.map(|transition| transition.to.into()),
+            key: self.key().map(|change| match change {
+                KeyTold::Put(key, _) | KeyTold::Removed(key) => key.to_string(),
+                KeyTold::PrefixRemoved(prefix) => format!("{prefix}*"),
+            }),
+            session: self.session().map(|session| session.to_string()),
         }
     }
+
+    /// Of several keys each is told by itself.
+    fn action(self) -> &'static str {
+        match (&self.event.change, self.key()) {
+            (Change::KvChanged { .. } | Change::SessionClosed { .. }, Some(KeyTold::Put(..))) => "kv_put",
+            (Change::KvChanged { .. } | Change::SessionClosed { .. }, Some(_)) => "kv_removed",
+            (change, _) => change.action(),
+        }
+    }
+
+    fn key(self) -> Option<KeyTold<'e>> {
+        let one_of = |changes: &'e [KvChange], index: usize| {
+            changes.get(index).map(|change| match change {
+                KvChange::Put { key, entry } => KeyTold::Put(key, entry),
+                KvChange::Removed { key } => KeyTold::Removed(key),
+                KvChange::PrefixRemoved { prefix, .. } => KeyTold::PrefixRemoved(prefix),
+            })
+        };
+        match &self.event.change {
+            Change::KvPut { key, entry } => Some(KeyTold::Put(key, entry)),
+            Change::KvRemoved { key } => Some(KeyTold::Removed(key)),
+            Change::KvChanged { changes } => one_of(changes, self.index),
+            // The session itself comes before its keys.
+            Change::SessionClosed { changes, .. } => one_of(changes, self.index.checked_sub(1)?),
+            _ => None,
+        }
+    }
+
+    fn session(self) -> Option<SessionId> {
+        match (&self.event.change, self.key()) {
+            (_, Some(KeyTold::Put(_, entry))) => entry.session,
+            (Change::SessionOpened { session } | Change::SessionClosed { session, .. }, None) => Some(session.id),
+            _ => None,
+        }
+    }
+}
+
+/// What is told of a key.
+enum KeyTold<'e> {
+    Put(&'e KvKey, &'e KvEntry),
+    Removed(&'e KvKey),
+    PrefixRemoved(&'e str),
 }
 
 #[derive(Default)]

@@ -7,8 +7,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rollcall_api::query::{Consistency, InstancesQuery, ReadQuery};
 use rollcall_api::{
-    Code, Instance as InstanceAnswer, InstanceRef, List, PROBLEM_JSON, Problem, Registration, WriteReply, decode,
-    merge_patch, paths,
+    Code, Instance as InstanceAnswer, InstanceRef, InstancesAnswer, List, PROBLEM_JSON, Problem, Registration,
+    WriteReply, decode, merge_patch, paths,
 };
 use rollcall_catalog::{Catalog, Command, Instance, Precondition, Refusal, Service};
 use rollcall_types::{CapabilityName, InstanceId, InstanceSpec, Revision, ServiceName};
@@ -152,7 +152,7 @@ pub(crate) async fn read(
     get,
     path = paths::INSTANCES,
     params(("service" = String, Path, description = "Name of the service"), InstancesQuery),
-    responses((status = 200, description = "", body = List<InstanceAnswer>), (status = 304, description = "Long poll: nothing changed"), (status = "default", body = Problem, content_type = PROBLEM_JSON))
+    responses((status = 200, description = "", body = InstancesAnswer), (status = 304, description = "Long poll: nothing changed"), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn list(
     State(app): State<Shared>,

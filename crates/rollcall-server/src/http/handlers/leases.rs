@@ -29,7 +29,7 @@ use crate::http::failure::{Failure, Result};
     put,
     path = paths::LEASE,
     params(("service" = String, Path, description = "Name of the service"), ("id" = String, Path, description = "Id of the instance, percent-encoded"), LeaseQuery),
-    request_body = HeartbeatBody,
+    request_body = Option<HeartbeatBody>,
     responses((status = 200, description = "Renewed", body = LeaseRenewed), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn renew(
@@ -132,6 +132,7 @@ fn domain(heartbeat: CheckedHeartbeat) -> Heartbeat {
         status: report(status),
         load: load.map(domain_load),
         checks: checks.map(|checks| checks.into_iter().map(|(id, status)| (id, report(status))).collect()),
+        note: None,
     }
 }
 

@@ -38,7 +38,7 @@ const ATTEMPTS: usize = 8;
     post,
     path = paths::DRAIN,
     params(("service" = String, Path, description = "Name of the service"), ("id" = String, Path, description = "Id of the instance, percent-encoded")),
-    request_body = DrainRequest,
+    request_body = Option<DrainRequest>,
     responses((status = 200, description = "It drains", body = WriteReply), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn drain(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
@@ -59,7 +59,7 @@ pub(crate) async fn drain(State(app): State<Shared>, path: PathValues, write: Wr
     post,
     path = paths::UNDRAIN,
     params(("service" = String, Path, description = "Name of the service"), ("id" = String, Path, description = "Id of the instance, percent-encoded")),
-    request_body = ActivateRequest,
+    request_body = Option<ActivateRequest>,
     responses((status = 200, description = "It is active", body = WriteReply), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn undrain(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
@@ -105,7 +105,7 @@ pub(crate) async fn quarantine(State(app): State<Shared>, path: PathValues, writ
     post,
     path = paths::RELEASE,
     params(("service" = String, Path, description = "Name of the service"), ("id" = String, Path, description = "Id of the instance, percent-encoded")),
-    request_body = ActivateRequest,
+    request_body = Option<ActivateRequest>,
     responses((status = 200, description = "It is active", body = WriteReply), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn release(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {

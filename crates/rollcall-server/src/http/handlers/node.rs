@@ -8,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rollcall_api::{Code, PROBLEM_JSON, Problem, paths};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::app::Shared;
 use crate::http::answer;
@@ -42,7 +43,7 @@ pub(crate) async fn readyz(State(app): State<Shared>) -> Result<Response> {
     if status.leader.is_none() {
         return Err(Failure::new(Code::NoLeader, "this node knows no leader yet"));
     }
-    if app.consensus.fresh_at().is_none_or(|at| at.elapsed() > CONTACT_AGE_MAX) {
+    if app.consensus.fresh_at(Instant::now()).is_none_or(|at| at.elapsed() > CONTACT_AGE_MAX) {
         return Err(Failure::new(Code::NoQuorum, "this node is cut off: it hears no leader, or as leader no majority"));
     }
     if !app.consensus.is_caught_up() {

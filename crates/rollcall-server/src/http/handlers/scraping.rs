@@ -52,7 +52,7 @@ pub(crate) async fn targets(AppState(app): AppState<Shared>, Query(query): Query
     if query.role != Some(ScrapeRole::Node) {
         let (catalog, reading) = (view.catalog.clone(), Reading::of(&app, &view.catalog));
         // A large catalogue takes tens of milliseconds, for which no other request should wait.
-        let listed = tokio::task::spawn_blocking(move || instances(&catalog, services.as_deref(), &filter, &reading));
+        let listed = rollcall_io::spawn_blocking(move || instances(&catalog, services.as_deref(), &filter, &reading));
         let listed =
             listed.await.map_err(|error| Failure::internal(format!("listing targets ended badly: {error}")))?;
         groups.extend(listed?);

@@ -13,6 +13,7 @@ use rollcall_api::{
 use rollcall_routing::{Census, Reason, Reasons, Refusal};
 use rollcall_types::{CapabilityName, Revision, ServiceName};
 use serde::{Serialize, Serializer};
+use tokio::time::Instant;
 
 use crate::app::{App, Shared};
 use crate::http::answer;
@@ -30,7 +31,7 @@ const QUESTION_BYTES_MAX: usize = 2 << 20;
     post,
     path = paths::SELECT,
     params(("service" = String, Path, description = "Name of the service"), SelectQuery),
-    request_body = SelectRequest,
+    request_body = Option<SelectRequest>,
     responses((status = 200, description = "Whom to send it to", body = Selection), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn select(
@@ -40,30 +41,28 @@ pub(crate) async fn select(
     request: Request,
 ) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    of_service(&app, &service, Some(&query), request.into_body()).await
+    let question = question_of_service(&app, request.into_body()).await?;
+    let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
+    answer(&app, &view, Among::Service(&service), &question)
 }
 
-/// The answer to the question in `body` among the instances of a service; without a `query`, at the revision of now.
-pub(crate) async fn of_service<B>(
-    app: &App,
-    service: &ServiceName,
-    query: Option<&SelectQuery>,
-    body: B,
-) -> Result<Response>
+/// The answer at the revision of now to the question in `body` among the instances of a service.
+pub(crate) async fn of_present<B>(app: &App, service: &ServiceName, body: B) -> Result<Response>
+where
+    B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
+{
+    let question = question_of_service(app, body).await?;
+    answer(app, &View::present(app, Instant::now()), Among::Service(service), &question)
+}
+
+async fn question_of_service<B>(app: &App, body: B) -> Result<Question>
 where
     B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
 {
     let asked = asked(app, body).await?;
-    refuse_capability(
-        &asked,
-        &format!("where the service is known; ask {} for a capability", paths::CAPABILITY_SELECT),
-    )?;
-    let question = Question::of(asked)?;
-    let view = match query {
-        Some(query) => View::obtain(app, query.consistency, query.min_revision, None).await?,
-        None => View::present(app),
-    };
-    answer(app, &view, Among::Service(service), &question)
+    let path = paths::CAPABILITY_SELECT;
+    refuse_capability(&asked, format_args!("where the service is known; ask {path} for a capability"))?;
+    Ok(Question::of(asked)?)
 }
 
 /// `POST /v1/capabilities/{capability}/select`: the same among every service that offers a capability.
@@ -71,7 +70,7 @@ where
     post,
     path = paths::CAPABILITY_SELECT,
     params(("capability" = String, Path, description = "Name of the capability"), SelectQuery),
-    request_body = SelectRequest,
+    request_body = Option<SelectRequest>,
     responses((status = 200, description = "Whom to send it to", body = Selection), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn select_capability(
@@ -92,7 +91,7 @@ pub(crate) async fn select_capability(
     post,
     path = paths::SELECT_ANY,
     params(SelectQuery),
-    request_body = SelectRequest,
+    request_body = Option<SelectRequest>,
     responses((status = 200, description = "Whom to send it to", body = Selection), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
 pub(crate) async fn select_any(
@@ -114,7 +113,7 @@ async fn answer_any(app: &Shared, query: SelectQuery, asked: SelectRequest) -> R
     answer(app, &view, Among::Capability(capability), &question)
 }
 
-fn refuse_capability(asked: &SelectRequest, here: &str) -> Result<()> {
+fn refuse_capability(asked: &SelectRequest, here: impl Display) -> Result<()> {
     if asked.capability.is_none() {
         return Ok(());
     }

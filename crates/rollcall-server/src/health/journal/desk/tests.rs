@@ -88,3 +88,80 @@ fn that_observers_differ_is_no_news_until_it_stands() {
         assert_eq!(stands(status, cause), Millis::new(0), "what they agree on is written at once: {status:?}");
     }
 }
+
+#[test]
+fn a_check_that_changes_alone_is_written_when_it_has_stood_and_with_its_instance_at_once() {
+    let mut fixture = Fixture::with_two_checks(2);
+    let mut desk = Desk::resume(&fixture.catalog);
+    let [fine, failed] = [Status::Passing, Status::Critical];
+    desk.follow(fixture.see([0, 1], Some(fine), millis(10)), millis(10));
+    let mut count = 0;
+    let mut write = |desk: &mut Desk| {
+        count += 1;
+        let entry = desk.next_entry(later(count)).map(|entry| entry.to_vec()).unwrap_or_default();
+        desk.written();
+        let told = |it: &StatusChange| (it.id.to_string(), it.to, [0, 1].map(|place| it.checks.get(place)));
+        entry.iter().map(told).collect::<Vec<_>>()
+    };
+    let written = |number: usize, to, checks: [Status; 2]| (id(number).to_string(), to, checks.map(Some));
+    assert_eq!(write(&mut desk), [written(0, fine, [fine, fine]), written(1, fine, [fine, fine])]);
+
+    // The page comes before the digest, and one entry tells both.
+    desk.follow(fixture.tell(0, [fine, failed], millis(20)), millis(20));
+    assert_eq!(write(&mut desk), []);
+    desk.follow(fixture.see([0], Some(failed), millis(30)), millis(30));
+    assert_eq!(write(&mut desk), [written(0, failed, [fine, failed])]);
+
+    desk.follow(fixture.tell(0, [failed, failed], millis(40)), millis(40));
+    desk.settle(millis(100));
+    assert_eq!(write(&mut desk), [], "it has not stood yet");
+    desk.settle(millis(40 + CHECKS_STAND.get()));
+    assert_eq!(write(&mut desk), [written(0, failed, [failed, failed])]);
+    desk.follow(fixture.tell(0, [fine, failed], millis(5_000)), millis(5_000));
+    desk.follow(fixture.tell(0, [failed, failed], millis(5_100)), millis(5_100));
+    desk.settle(millis(9_000));
+    assert_eq!(write(&mut desk), [], "what was undone was not written");
+    assert_eq!(desk.waiting(), 0);
+}
+
+#[test]
+fn what_a_registration_anew_made_of_the_checks_in_the_log_is_written_over_by_what_is_seen() {
+    let mut fixture = Fixture::with_two_checks(1);
+    let [fine, failed] = [Status::Passing, Status::Critical];
+    fixture.see([0], Some(fine), millis(5));
+    let mut desk = Desk::resume(&fixture.catalog);
+    desk.follow(fixture.tell(0, [fine, fine], millis(10)), millis(10));
+    assert_eq!(desk.next_entry(later(1)).unwrap()[0].checks.get(1), Some(fine));
+    desk.written();
+    // The second check goes and comes again, so in the log it begins anew; who hears it hears that it passes, as before.
+    let web = "web".parse().unwrap();
+    let present = fixture.catalog.instance(&web, &id(0)).unwrap().clone();
+    let mut less = rollcall_types::InstanceSpec::clone(&present.spec);
+    less.checks = less.checks[..1].into();
+    for spec in [std::sync::Arc::new(less), present.spec.clone()] {
+        let expect = rollcall_catalog::Precondition::None;
+        let register = rollcall_catalog::Command::Register { service: web.clone(), id: id(0), spec, expect };
+        fixture.apply(millis(20), register);
+    }
+    desk.follow(fixture.see_slot(&present, millis(30)), millis(30));
+    let entry = desk.next_entry(later(2)).expect("it is written again");
+    assert_eq!([0, 1].map(|place| entry[0].checks.get(place)), [Some(fine); 2]);
+    desk.written();
+
+    // With other checks nobody tells any of them at first, and what the log brought along stands.
+    desk.follow(fixture.tell(0, [fine, failed], millis(31)), millis(31));
+    desk.follow(fixture.see([0], Some(failed), millis(32)), millis(32));
+    assert_eq!(desk.next_entry(later(3)).unwrap()[0].to, failed);
+    desk.written();
+    let mut other = rollcall_types::InstanceSpec::clone(&present.spec);
+    other.checks = other.checks.iter().rev().cloned().collect();
+    let (spec, expect) = (std::sync::Arc::new(other), rollcall_catalog::Precondition::None);
+    fixture.apply(millis(40), rollcall_catalog::Command::Register { service: web.clone(), id: id(0), spec, expect });
+    desk.follow(fixture.see_slot(&present, millis(50)), millis(50));
+    desk.settle(millis(5_000));
+    assert!(desk.next_entry(later(4)).is_none());
+    desk.follow(fixture.tell(0, [failed, fine], millis(6_000)), millis(6_000));
+    desk.settle(millis(6_000 + CHECKS_STAND.get()));
+    let entry = desk.next_entry(later(5)).unwrap();
+    assert_eq!([0, 1].map(|place| entry[0].checks.get(place)), [Some(failed), Some(fine)]);
+}
