@@ -15,6 +15,7 @@
 mod binary;
 mod cluster;
 mod command;
+mod flood;
 mod http;
 mod load;
 mod metrics;
@@ -29,6 +30,7 @@ mod watcher;
 pub use binary::binary;
 pub use cluster::{Cluster, ClusterBuilder};
 pub use command::{Finished, rollcall};
+pub use flood::flood;
 pub use http::{Answer, Call, Unanswered, segment};
 pub use load::{Counter, Ledger, Load, Written};
 pub use metrics::metric;

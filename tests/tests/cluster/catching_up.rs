@@ -1,7 +1,6 @@
 //! A node that was away, or is new, gets what it lacks while the cluster serves: from the log, or from a snapshot.
 
-use rollcall_tests::{Cluster, DEADLINE, Load, Node, note, raw, wait_until};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rollcall_tests::{Cluster, DEADLINE, Load, flood, note, wait_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_away_catches_up_from_the_log_while_the_cluster_serves() {
@@ -58,48 +57,6 @@ async fn a_node_that_joins_when_the_log_does_not_reach_back_gets_a_snapshot_whil
     new.check_on(cluster.node(second)).await;
 }
 
-/// Writes `count` small values through `node` as fast as one connection per writer allows.
-async fn write_many(node: &Node, count: usize) {
-    const WRITERS: usize = 32;
-    const AT_ONCE: usize = 50;
-    let port = node.options().http;
-    let rounds = count.div_ceil(WRITERS * AT_ONCE);
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|writer| {
-            tokio::spawn(async move {
-                let one = format!("PUT /v1/kv/many-{writer} HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
-                let requests = one.repeat(AT_ONCE);
-                let mut stream = raw::connect(port).await;
-                for _ in 0..rounds {
-                    stream.write_all(requests.as_bytes()).await.expect("the requests are taken");
-                    read_answers(&mut stream, AT_ONCE).await;
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.expect("a writer ends in order");
-    }
-}
-
-/// Reads `count` answers that must all be of the kind 2xx.
-async fn read_answers(stream: &mut tokio::net::TcpStream, count: usize) {
-    let mut received = Vec::new();
-    let mut buffer = [0; 64 * 1024];
-    loop {
-        let text = String::from_utf8_lossy(&received);
-        let (heads, good) = (text.matches("HTTP/1.1 ").count(), text.matches("HTTP/1.1 2").count());
-        assert_eq!(heads, good, "{text}");
-        // The body of the last answer is one JSON object.
-        if good == count && text.ends_with('}') {
-            return;
-        }
-        let read = stream.read(&mut buffer).await.expect("the connection stays");
-        assert!(read > 0, "closed after {good} of {count} answers");
-        received.extend_from_slice(&buffer[..read]);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_was_away_past_the_purge_of_the_log_gets_a_snapshot() {
     let cluster = Cluster::start(3).await;
@@ -112,7 +69,7 @@ async fn a_node_that_was_away_past_the_purge_of_the_log_gets_a_snapshot() {
     cluster.node(away).kill9();
     let leader = cluster.node(cluster.leader().await).clone();
     // A snapshot is written every 20,000 entries and 5,000 entries are kept behind it.
-    write_many(&leader, 27_000).await;
+    flood(&leader, 27_000).await;
     let seen = seen.unwrap_or(0);
     let purged = wait_until("the log to be purged beyond what the node holds", DEADLINE, async || {
         let view = leader.raft().await.unwrap_or_default();

@@ -18,7 +18,7 @@ async fn a_node_whose_disk_is_full_stops_writing_says_why_and_comes_back_clean_w
     let mut acknowledged = Vec::new();
     for index in 0..80 {
         let value = vec![index as u8; 100 * 1024];
-        let written = cluster.node(index % 3).put(&format!("/v1/kv/big-{index}")).body(value).answer().await;
+        let written = cluster.node(index % 3).put(&format!("/v1/kv/big-{index}")).body(value).settled().await;
         assert!(written.status < 300, "three of four go on: {} {}", written.status, written.text());
         acknowledged.push(written.revision());
     }
@@ -56,12 +56,12 @@ async fn a_node_whose_disk_is_full_stops_writing_says_why_and_comes_back_clean_w
     small.wait_ready().await;
     cluster.wait_converged().await;
     for (index, revision) in acknowledged.iter().enumerate() {
-        let read = small.get(&format!("/v1/kv/big-{index}")).answer().await.expect(200);
+        let read = small.get(&format!("/v1/kv/big-{index}")).settled().await.expect(200);
         assert_eq!(read.body.len(), 100 * 1024);
         assert_eq!(read.header("etag"), Some(format!("\"{revision}\"").as_str()));
     }
     assert_eq!(cluster.digest(full).await, cluster.digest(0).await);
-    small.put("/v1/kv/after").body("x").answer().await.expect(201);
+    small.put("/v1/kv/after").body("x").settled().await.expect(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,5 +103,5 @@ async fn a_lone_node_whose_disk_is_full_acknowledges_nothing_that_it_does_not_ho
         let read = small.get(&format!("/v1/kv/big-{index}")).answer().await.expect(200);
         assert_eq!(read.body.len(), 100 * 1024, "key {index} was acknowledged");
     }
-    small.put("/v1/kv/after").body("x").answer().await.expect(201);
+    small.put("/v1/kv/after").body("x").settled().await.expect(201);
 }
