@@ -41,6 +41,9 @@ pub(crate) enum Command {
     Suite {
         /// The file; `#` begins a comment, `find KIND,…` before the arguments means what the run must find
         file: PathBuf,
+        /// Write the table of all runs, with totals, to this file
+        #[arg(long, value_name = "FILE")]
+        table: Option<PathBuf>,
         /// Arguments for every run, after `--`
         #[arg(last = true)]
         extra: Vec<String>,
@@ -92,6 +95,9 @@ pub(crate) struct RunArgs {
     /// Operations that must succeed for the run to say anything; default: 10 per second
     #[arg(long)]
     pub(crate) min_ok: Option<u64>,
+    /// Operations on a register before another one takes its place, of workload `registers`
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) per_register: u64,
     /// How links between nodes are cut
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) network: NetworkArg,

@@ -264,6 +264,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// How many packets the present cuts have dropped; `None` when nobody counts.
+    pub(crate) fn dropped(&self) -> Result<Option<u64>> {
+        self.namespaces.as_ref().map(Namespaces::dropped).transpose()
+    }
+
     /// Restores all links. A node that was restarted has forgotten its cuts, and one that is down has none.
     pub(crate) async fn mend(&mut self) -> Result<()> {
         if let Some(namespaces) = &self.namespaces {
@@ -385,9 +390,13 @@ impl Cluster {
     /// Sets the clocks of nodes off by so many seconds.
     ///
     /// # Errors
-    /// When the run has no clocks.
+    /// When the run has no clocks, or a node does not read its own.
     pub(crate) fn set_clocks(&self, indexes: &[usize], seconds: i64) -> Result<()> {
         let clocks = self.clocks.as_ref().context("this run has no clocks of its own")?;
+        let is_deaf = |index: &&usize| !self.nodes[**index].has_loaded(clocks.library());
+        if let Some(&index) = indexes.iter().find(is_deaf) {
+            bail!("{} reads the real clock: {} is not in its process", self.nodes[index].name(), clocks.library());
+        }
         indexes.iter().try_for_each(|&index| clocks.set(index, seconds))
     }
 }

@@ -66,7 +66,7 @@ fn carry_out(command: Command) -> Result<Verdict> {
         Command::Run(args) => Ok(session::run(&args)?.verdict),
         Command::Check { history } => Ok(session::judge(&history)?.verdict),
         Command::List => session::list().map(|()| Verdict::Valid),
-        Command::Suite { file, extra } => suite::run(&file, &extra),
+        Command::Suite { file, table, extra } => suite::run(&file, table.as_deref(), &extra),
         Command::Sweep => {
             cluster::sweep();
             Ok(Verdict::Valid)

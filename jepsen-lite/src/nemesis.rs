@@ -1,6 +1,7 @@
 //! Faults: which there are, and a schedule of them from the seed.
 //!
-//! A fault begins, stays for a while, and ends; between two there is a quiet time. Which fault comes next, whom it hits and how
+//! A fault begins, stays for a while, and ends. Where several nemeses were asked for, the next one may strike while one stays, if
+//! neither undoes what the other did; else there is a quiet time between the two. Which fault comes next, whom it hits and how
 //! long it stays follow from the seed and the number of the fault. Every begin, end and skip is an event of the history: a fault
 //! that was asked for and could never be made leaves the run without its point, and the verdict says so.
 
@@ -20,14 +21,16 @@ use crate::cluster::{Cluster, Unchanged};
 use crate::dice::Dice;
 use crate::history::{Event, FaultPhase, Recorder};
 
-use fault::Ending;
+use fault::{Begun, Ending};
 pub(crate) use partition::Shape;
 pub(crate) use weather::Weather;
 
 /// Shortest and longest stay of a fault, milliseconds. Longer than an election, so that both sides settle.
 const STAY_MS: (u64, u64) = (500, 4_000);
-/// Shortest and longest quiet time, milliseconds.
-const QUIET_MS: (u64, u64) = (500, 2_500);
+/// Shortest quiet time, milliseconds; the workload knows the longest.
+const QUIET_MIN_MS: u64 = 500;
+/// How many of a hundred faults the next one joins, if it can.
+const JOINED_PERCENT: u64 = 50;
 /// Longest wait for a node that was asked to stop, or started again, or joins.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Looks at the stop flag at least this often.
@@ -45,6 +48,16 @@ pub(crate) enum Who {
     Minority,
     Majority,
     All,
+}
+
+/// What a fault takes hold of while it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Processes,
+    Links,
+    Packets,
+    Disks,
+    Clocks,
 }
 
 /// A kind of fault.
@@ -159,6 +172,32 @@ impl Kind {
         matches!(self, Self::GrowShrink)
     }
 
+    /// What it takes hold of; `None`: it is made alone.
+    const fn holds(self) -> Option<&'static [Hold]> {
+        match self {
+            Self::Kill(_) | Self::Pause(_) | Self::TornTail => Some(&[Hold::Processes]),
+            Self::PowerCut(_) | Self::FullDisk(_) => Some(&[Hold::Processes, Hold::Disks]),
+            Self::SlowDisk(_) => Some(&[Hold::Disks]),
+            Self::Partition(_) => Some(&[Hold::Links]),
+            Self::Weather(_) => Some(&[Hold::Packets]),
+            Self::Clock(_) => Some(&[Hold::Clocks]),
+            Self::TransferLeader => Some(&[]),
+            // These wait until nodes serve, and so for the end of any other.
+            Self::Restart
+            | Self::RollingRestart
+            | Self::Replace
+            | Self::GrowShrink
+            | Self::Snapshot
+            | Self::FlipBit => None,
+        }
+    }
+
+    /// Whether both can be there at once, each to be undone without the other.
+    fn goes_with(self, other: Self) -> bool {
+        let both = self.holds().zip(other.holds());
+        both.is_some_and(|(own, others)| own.iter().all(|hold| !others.contains(hold)))
+    }
+
     /// Whether it changes who is a member.
     pub(crate) const fn changes_members(self) -> bool {
         matches!(self, Self::Replace | Self::GrowShrink | Self::FlipBit)
@@ -241,22 +280,25 @@ struct Turn {
     quiet: u64,
     /// How long it stays, milliseconds.
     stay: u64,
+    /// The next one strikes while this one stays, if both can be there at once.
+    is_joined: bool,
     /// What else about it is left to chance.
     dice: Dice,
 }
 
 impl Turn {
     /// That of the fault of this number, from 0 on. Every nemesis has its turn before one comes again.
-    fn of(seed: u64, names: &[String], number: u64) -> Result<Self> {
+    fn of(seed: u64, names: &[String], quiet_max_ms: u64, number: u64) -> Result<Self> {
         let count = names.len().max(1) as u64;
         let order = Dice::of_part(seed, FIRST_ROUND + number / count).shuffled(names.len());
         let name = order.get(usize::try_from(number % count)?).and_then(|&place| names.get(place));
         let kinds = Kind::of_name(name.context("no nemesis was asked for")?)?;
         let mut dice = Dice::of_part(seed, FIRST_FAULT + number);
-        let quiet = dice.between(QUIET_MS.0, QUIET_MS.1);
+        let quiet = dice.between(QUIET_MIN_MS, quiet_max_ms);
         let stay = dice.between(STAY_MS.0, STAY_MS.1);
         let kind = *dice.pick(kinds).context("a nemesis without faults")?;
-        Ok(Self { kind, quiet, stay, dice })
+        let is_joined = dice.chance(JOINED_PERCENT);
+        Ok(Self { kind, quiet, stay, is_joined, dice })
     }
 }
 
@@ -265,6 +307,7 @@ pub(crate) struct Nemesis {
     /// Names, as they were asked for; each step draws one of them first.
     pub(crate) names: Vec<String>,
     pub(crate) seed: u64,
+    pub(crate) quiet_max_ms: u64,
     pub(crate) cluster: Arc<Mutex<Cluster>>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -281,17 +324,44 @@ impl Nemesis {
         }
         let mut number = 0;
         loop {
-            let turn = Turn::of(self.seed, &self.names, number)?;
+            let turn = self.turn(number)?;
             if !self.wait(turn.quiet).await {
                 return Ok(());
             }
-            self.make(number, turn).await?;
-            number += 1;
+            number += self.make(number, turn).await?;
         }
     }
 
-    /// Makes a fault, lets it stay, and undoes it.
-    async fn make(&self, id: u64, mut turn: Turn) -> Result<()> {
+    fn turn(&self, number: u64) -> Result<Turn> {
+        Turn::of(self.seed, &self.names, self.quiet_max_ms, number)
+    }
+
+    /// Makes a fault, lets it stay, perhaps makes the next one meanwhile, and undoes it; returns how many it were.
+    async fn make(&self, id: u64, turn: Turn) -> Result<u64> {
+        let (kind, stay, is_joined) = (turn.kind, turn.stay, turn.is_joined);
+        let Some(begun) = self.begin(id, turn).await else { return Ok(1) };
+        let mut made = 1;
+        if begun.stays {
+            self.wait(stay / 2).await;
+            let next = self.turn(id + made)?;
+            if is_joined && kind.goes_with(next.kind) {
+                let (kind, stay) = (next.kind, next.stay);
+                if let Some(other) = self.begin(id + made, next).await {
+                    if other.stays {
+                        self.wait(stay).await;
+                    }
+                    self.end(id + made, kind, other).await?;
+                }
+                made += 1;
+            }
+            self.wait(stay / 2).await;
+        }
+        self.end(id, kind, begun).await?;
+        Ok(made)
+    }
+
+    /// Makes a fault; `None` when that cannot be done now.
+    async fn begin(&self, id: u64, mut turn: Turn) -> Option<Begun> {
         let at = self.recorder.now();
         let begun = fault::begin(turn.kind, &mut turn.dice, &self.cluster).await;
         let (phase, note) = match &begun {
@@ -299,13 +369,14 @@ impl Nemesis {
             Err(error) => (FaultPhase::Skipped, format!("{error:#}")),
         };
         let fault = turn.kind.describe().to_owned();
-        self.recorder.write(&Event::Fault { at, id, fault: fault.clone(), phase, note, unheard_ms: None });
-        let Ok(begun) = begun else { return Ok(()) };
-        if begun.stays {
-            self.wait(turn.stay).await;
-        }
+        self.recorder.write(&Event::Fault { at, id, fault, phase, note, unheard_ms: None });
+        begun.ok()
+    }
+
+    async fn end(&self, id: u64, kind: Kind, begun: Begun) -> Result<()> {
         let Ending { note, has_missed, unheard_ms } = begun.end(&self.cluster).await?;
         let (at, phase) = (self.recorder.now(), if has_missed { FaultPhase::Missed } else { FaultPhase::Ended });
+        let fault = kind.describe().to_owned();
         self.recorder.write(&Event::Fault { at, id, fault, phase, note, unheard_ms });
         Ok(())
     }
@@ -380,7 +451,7 @@ mod tests {
 
     fn turns(seed: u64, numbers: impl Iterator<Item = u64>) -> Vec<(Kind, u64, u64, u64)> {
         let names = ["kill", "latency", "partition"].map(str::to_owned);
-        let turn = |number| Turn::of(seed, &names, number).unwrap();
+        let turn = |number| Turn::of(seed, &names, 2_500, number).unwrap();
         numbers.map(turn).map(|mut turn| (turn.kind, turn.quiet, turn.stay, turn.dice.roll())).collect()
     }
 
@@ -405,7 +476,16 @@ mod tests {
     }
 
     #[test]
+    fn faults_are_there_together_when_neither_undoes_the_other() {
+        let (kill, cut) = (Kind::Kill(Who::One), Kind::Partition(Shape::Halves));
+        assert!(kill.goes_with(cut) && cut.goes_with(kill) && cut.goes_with(Kind::TransferLeader));
+        assert!(!kill.goes_with(Kind::Pause(Who::Leader)), "one that is paused cannot be stopped");
+        assert!(!Kind::PowerCut(Who::One).goes_with(Kind::SlowDisk(Who::One)), "the disk is another one then");
+        assert!(!cut.goes_with(Kind::Replace) && !Kind::Replace.goes_with(cut), "it waits for a quorum");
+    }
+
+    #[test]
     fn without_a_nemesis_there_is_no_turn() {
-        assert!(Turn::of(7, &[], 0).is_err());
+        assert!(Turn::of(7, &[], 2_500, 0).is_err());
     }
 }

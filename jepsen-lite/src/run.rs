@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use rollcall_api::query::Consistency;
 use rollcall_api::{ClusterStatus, Code, HistoryRecord, Instance, List, Members, State, paths};
 use tokio::sync::Mutex;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Insistence, Place, op_of_actor};
@@ -57,6 +57,8 @@ pub(crate) struct RunOptions {
     pub(crate) rate: u64,
     pub(crate) time_limit: Duration,
     pub(crate) min_ok: u64,
+    /// Operations on a register before another one takes its place.
+    pub(crate) per_register: u64,
     pub(crate) network: Network,
     pub(crate) binary: PathBuf,
     pub(crate) planted: Option<String>,
@@ -119,7 +121,7 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     cluster.learn_ids().await?;
     let floor = client.fetch::<ClusterStatus>(&places[0], paths::CLUSTER).await?.revision;
     let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
-    let shared = Arc::new(Shared::new(run.recorder.clone()));
+    let shared = Arc::new(Shared::new(run.recorder.clone(), options.per_register));
     let watch = run.watch();
     options.or_interrupt(run.load(&shared)).await??;
     options.or_interrupt(run.finish(&shared, &watch)).await??;
@@ -170,6 +172,7 @@ impl Run<'_> {
         }
         let nemesis = Nemesis {
             names: self.options.nemeses.clone(),
+            quiet_max_ms: self.options.workload.quiet_max_ms(),
             seed: self.options.seed,
             cluster: self.cluster.clone(),
             recorder: self.recorder.clone(),
@@ -195,12 +198,17 @@ impl Run<'_> {
     /// Starts the watchers.
     fn watch(&self) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
-        let (mut tasks, mut reached) = (Vec::new(), Vec::new());
+        let (mut tasks, mut reached) = (JoinSet::new(), Vec::new());
         for number in 0..self.options.watchers as u64 {
             // Those of a few services may never be told of the last change, so nobody waits for them.
             let is_of_few = number % 2 == 1;
-            let services =
-                self.options.workload.final_reads(1).into_iter().take(if is_of_few { 2 } else { 0 }).collect();
+            let services = self
+                .options
+                .workload
+                .final_reads(1, self.options.per_register)
+                .into_iter()
+                .take(if is_of_few { 2 } else { 0 })
+                .collect();
             let far = Arc::new(AtomicU64::new(0));
             if !is_of_few {
                 reached.push(far.clone());
@@ -215,7 +223,7 @@ impl Run<'_> {
                 stop: stop.clone(),
                 reached: far,
             };
-            tasks.push(tokio::spawn(watcher.run()));
+            tasks.spawn(watcher.run());
         }
         Watch { stop, tasks, reached }
     }
@@ -250,20 +258,29 @@ impl Run<'_> {
         for node in cluster.all_nodes_mut() {
             if let Some(ended) = node.take_own_end() {
                 let what = format!("node ended by itself ({}); see {}", ended.how, ended.log.display());
-                let (at, node) = (self.recorder.now(), node.name().to_owned());
-                self.recorder.write(&Event::Trouble { at, node, what });
+                self.trouble(node.name(), what);
             }
         }
+        if self.recorder.has_failed() {
+            // Why, [`Recorder::finish`] says.
+            self.recorder.finish()?;
+        }
         cluster.check_harness()
+    }
+
+    /// Notes what must not happen to a node.
+    fn trouble(&self, node: &str, what: String) {
+        self.recorder.write(&Event::Trouble { at: self.recorder.now(), node: node.to_owned(), what });
     }
 
     /// Heals, waits until everything serves, reads everything, and takes the cluster down.
     async fn finish(&self, shared: &Shared, watch: &Watch) -> Result<()> {
         let mut cluster = self.cluster.lock().await;
         nemesis::heal(&mut cluster).await.context("the cluster could not be healed")?;
+        // The rest is up to the cluster: to serve, and to take back the members that it lost.
+        self.recorder.write(&Event::Healed { at: self.recorder.now() });
         let refused = nemesis::make_whole(&mut cluster, RECOVERY_PATIENCE).await;
         let refused = refused.context("the cluster could not be healed")?;
-        self.recorder.write(&Event::Healed { at: self.recorder.now() });
         let recovered = match refused {
             Some(error) => Err(error.context("its members are not those that there were")),
             None => cluster.wait_ready(RECOVERY_PATIENCE).await,
@@ -273,28 +290,35 @@ impl Run<'_> {
                 self.recorder.write(&Event::Recovered { at: self.recorder.now() });
                 // A node that forgot its cuts over a restart may still be cut off by another that did not restart.
                 cluster.mend().await?;
-                self.final_reads(shared).await;
-                if self.options.workload == Workload::Leases {
-                    self.final_looks().await?;
+                if let Err(error) = self.look_at_all(shared, watch).await {
+                    self.trouble("cluster", format!("after it served again: {error:#}"));
                 }
-                if self.options.workload == Workload::Locks {
-                    self.final_locks().await?;
-                }
-                let last = self.tell_logs().await?;
-                watch.wait_for(last).await;
             }
-            Err(error) => {
-                let (at, what) = (self.recorder.now(), format!("after the heal: {error:#}"));
-                self.recorder.write(&Event::Trouble { at, node: "cluster".to_owned(), what });
-            }
+            Err(error) => self.trouble("cluster", format!("after the heal: {error:#}")),
         }
         self.note_trouble(&mut cluster)?;
         self.look_for_panics(cluster.all_nodes())
     }
 
+    /// What every node says when all is over.
+    ///
+    /// # Errors
+    /// When nodes do not answer, or do not come to agree.
+    async fn look_at_all(&self, shared: &Shared, watch: &Watch) -> Result<()> {
+        self.final_reads(shared).await;
+        match self.options.workload {
+            Workload::Leases => self.final_looks().await?,
+            Workload::Locks => self.final_locks().await?,
+            _ => {}
+        }
+        let last = self.tell_logs().await?;
+        watch.wait_for(last).await;
+        Ok(())
+    }
+
     /// Every service that was used, from every node.
     async fn final_reads(&self, shared: &Shared) {
-        for service in self.options.workload.final_reads(shared.begun()) {
+        for service in self.options.workload.final_reads(shared.begun(), shared.per_register) {
             for (index, place) in self.places.iter().enumerate() {
                 let consistency = Consistency::Linearizable;
                 let call = Call::List { service: service.clone(), consistency, min_revision: None };
@@ -439,18 +463,17 @@ impl Run<'_> {
             let log = fs::read(node.log()).with_context(|| format!("cannot read {}", node.log().display()))?;
             let log = String::from_utf8_lossy(&log);
             if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
-                let (at, node) = (self.recorder.now(), node.name().to_owned());
-                self.recorder.write(&Event::Trouble { at, node, what: format!("its log says: {line}") });
+                self.trouble(node.name(), format!("its log says: {line}"));
             }
         }
         Ok(())
     }
 }
 
-/// The watchers of a run.
+/// The watchers of a run. They end when this is dropped.
 struct Watch {
     stop: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<()>>,
+    tasks: JoinSet<()>,
     /// How far each of those is that watch everything.
     reached: Vec<Arc<AtomicU64>>,
 }
@@ -465,10 +488,10 @@ impl Watch {
         }
     }
 
-    async fn stop(self) -> Result<()> {
+    async fn stop(mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
-        for task in self.tasks {
-            task.await.context("a watcher broke")?;
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a watcher broke")?;
         }
         Ok(())
     }

@@ -14,6 +14,9 @@ use crate::run::RunOptions;
 use crate::workload::Workload;
 use crate::{history, nemesis, report};
 
+/// Exit code after Ctrl-C while a run is judged: as of a program that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Judged {
@@ -36,14 +39,26 @@ pub(crate) struct Judged {
 pub(crate) fn run(args: &RunArgs) -> Result<Judged> {
     let options = options(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
-    let interrupt = options.interrupt.clone();
+    let (interrupt, is_over) = (options.interrupt.clone(), Arc::new(AtomicBool::new(false)));
+    let nothing_runs = is_over.clone();
     let result = runtime.block_on(async {
         tokio::spawn(async move {
-            asked_to_stop().await;
-            interrupt.store(true, Ordering::Relaxed);
+            loop {
+                asked_to_stop().await;
+                if nothing_runs.load(Ordering::Relaxed) {
+                    // What is left is to judge: the history stays, for `check`.
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "judging has nothing to clean up, and does not look up"
+                    )]
+                    std::process::exit(INTERRUPTED);
+                }
+                interrupt.store(true, Ordering::Relaxed);
+            }
         });
         crate::run::run(&options).await
     });
+    is_over.store(true, Ordering::Relaxed);
     // What was recorded until a failure is still worth a look, and says nothing for sure.
     if let Err(error) = result {
         if options.history().is_file() {
@@ -70,11 +85,23 @@ async fn asked_to_stop() {
     }
 }
 
+/// Whether the workload and the nemeses of a run are known.
+///
+/// # Errors
+/// When one is not.
+pub(crate) fn check(args: &RunArgs) -> Result<()> {
+    Workload::parse(&args.workload)?;
+    names_of_nemeses(args).iter().try_for_each(|name| nemesis::Kind::of_name(name).map(drop))
+}
+
+fn names_of_nemeses(args: &RunArgs) -> Vec<String> {
+    args.nemesis.iter().filter(|name| *name != "none").cloned().collect()
+}
+
 fn options(args: &RunArgs) -> Result<RunOptions> {
+    check(args)?;
     cluster::sweep();
-    let workload = Workload::parse(&args.workload)?;
-    let nemeses: Vec<String> = args.nemesis.iter().filter(|name| *name != "none").cloned().collect();
-    nemeses.iter().try_for_each(|name| nemesis::Kind::of_name(name).map(drop))?;
+    let (workload, nemeses) = (Workload::parse(&args.workload)?, names_of_nemeses(args));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seed = args.seed.unwrap_or(now.subsec_nanos().into());
     let network = match args.network {
@@ -87,15 +114,18 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     let folder = args.store.join(format!("{}-{}-{named}-{seed}", now.as_secs(), workload.name()));
     let clients = args.clients.unwrap_or(usize::from(args.nodes) * 2).max(1);
     let command = format!(
-        "jepsen-lite run --workload {} --nemesis {} --time-limit {}ms --seed {seed} --nodes {} --clients {clients} --watchers {} --rate {} \
-         --network {}{}",
+        "jepsen-lite run --workload {} --nemesis {} --time-limit {}ms --seed {seed} --nodes {} --clients {clients} --watchers {} --rate {} --per-register {} \
+         --network {}{}{}{}",
         workload.name(),
         if nemeses.is_empty() { "none".to_owned() } else { nemeses.join(",") },
         args.time_limit.as_millis(),
         args.nodes,
         args.watchers,
         args.rate,
+        args.per_register,
         network.name(),
+        args.min_ok.map(|count| format!(" --min-ok {count}")).unwrap_or_default(),
+        args.rollcall.as_ref().map(|file| format!(" --rollcall {}", file.display())).unwrap_or_default(),
         args.plant.as_ref().map(|bug| format!(" --plant {bug}")).unwrap_or_default(),
     );
     Ok(RunOptions {
@@ -107,7 +137,8 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
         watchers: args.watchers,
         rate: args.rate,
         time_limit: args.time_limit,
-        min_ok: args.min_ok.unwrap_or(args.time_limit.as_secs() * 10),
+        min_ok: args.min_ok.unwrap_or(args.time_limit.as_secs() * 10).max(1),
+        per_register: args.per_register,
         network,
         binary: cluster::find_binary(args.rollcall.as_deref())?,
         planted: args.plant.clone(),
@@ -153,6 +184,6 @@ pub(crate) fn list() -> Result<()> {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.describe()).collect();
         writeln!(out, "  {name:<16} {}", kinds.join(", "))?;
     }
-    writeln!(out, "checkers\n  traffic, replay, linear, set, watch, staleness, lease")?;
+    writeln!(out, "checkers\n  traffic, replay, linear, set, watch, staleness, lease, lock")?;
     Ok(())
 }

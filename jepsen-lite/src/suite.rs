@@ -27,22 +27,35 @@ const FIND_RUNS: usize = 3;
 /// The word before the arguments of a run that must find something.
 const FIND: &str = "find";
 
-/// Makes all runs of the file, each with `extra` arguments, and prints a summary. The worst verdict is the suite's.
+/// Makes all runs of the file, each with `extra` arguments, prints a summary, and writes it to `table`. The worst verdict is
+/// the suite's.
 ///
 /// # Errors
-/// When the file cannot be read, a line cannot be understood, or the harness fails.
-pub(crate) fn run(file: &Path, extra: &[String]) -> Result<Verdict> {
+/// When a file cannot be read or written, a line cannot be understood, or the harness fails.
+pub(crate) fn run(file: &Path, table: Option<&Path>, extra: &[String]) -> Result<Verdict> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let lines: Vec<Line> = read(&text).with_context(|| format!("in {}", file.display()))?;
-    let mut rows = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     let mut worst = Verdict::Valid;
+    let mut failure = None;
     for line in &lines {
-        let (verdict, judged) = line.carry_out(extra).with_context(|| format!("line {}", line.number))?;
-        worst = worst.max(verdict);
-        rows.push(row(line, verdict, &judged));
+        match line.carry_out(extra).with_context(|| format!("line {}", line.number)) {
+            Ok((verdict, judged)) => {
+                worst = worst.max(verdict);
+                rows.push(Row::of(line, verdict, &judged));
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
     }
-    summarize(&rows, worst).context("cannot write to standard output")?;
-    Ok(worst)
+    let summary = summarize(&rows, worst, failure.is_some());
+    write!(std::io::stdout(), "\n{summary}").context("cannot write to standard output")?;
+    if let Some(table) = table {
+        std::fs::write(table, summary).with_context(|| format!("cannot write {}", table.display()))?;
+    }
+    failure.map_or(Ok(worst), Err)
 }
 
 /// A line of a suite.
@@ -69,7 +82,7 @@ fn read(text: &str) -> Result<Vec<Line>> {
         if !words.is_empty() {
             let line = Line { number: index + 1, must_find, arguments: words };
             // Mistakes of all lines show before an hour of runs, not after.
-            line.parse(&[]).with_context(|| format!("line {}", line.number))?;
+            line.check().with_context(|| format!("line {}", line.number))?;
             lines.push(line);
         }
     }
@@ -80,6 +93,11 @@ fn read(text: &str) -> Result<Vec<Line>> {
 }
 
 impl Line {
+    fn check(&self) -> Result<()> {
+        let Command::Run(args) = self.parse(&[])? else { bail!("no run") };
+        session::check(&args)
+    }
+
     fn parse(&self, extra: &[String]) -> Result<Command> {
         let arguments = ["jepsen-lite", "run"].map(str::to_owned);
         let all = arguments.iter().chain(&self.arguments).chain(extra);
@@ -106,25 +124,43 @@ impl Line {
     }
 }
 
-fn row(line: &Line, verdict: Verdict, judged: &[Judged]) -> String {
-    let what = match (!line.must_find.is_empty(), verdict) {
-        (true, Verdict::Valid) => format!("found in run {}", judged.len()),
-        (true, _) => "NOT FOUND".to_owned(),
-        (false, verdict) => verdict.to_string(),
-    };
-    let seeds: Vec<String> = judged.iter().map(|one| one.seed.to_string()).collect();
-    let (mut succeeded, mut faults, mut seconds) = (0, 0, 0);
-    for one in judged {
-        (succeeded, faults, seconds) = (succeeded + one.succeeded, faults + one.faults, seconds + one.seconds);
-    }
-    format!("| `{}` | {} | {succeeded} | {faults} | {seconds} | {what} |", line.arguments.join(" "), seeds.join(", "))
+/// What the runs of a line came to.
+struct Row {
+    text: String,
+    succeeded: usize,
+    faults: usize,
+    seconds: u64,
 }
 
-fn summarize(rows: &[String], worst: Verdict) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\n| run | seed | operations ok | faults | seconds | verdict |\n|---|---|---|---|---|---|")?;
-    rows.iter().try_for_each(|row| writeln!(out, "{row}"))?;
-    writeln!(out, "\n{} runs: {worst}", rows.len())
+impl Row {
+    fn of(line: &Line, verdict: Verdict, judged: &[Judged]) -> Self {
+        let what = match (!line.must_find.is_empty(), verdict) {
+            (true, Verdict::Valid) => format!("found in run {}", judged.len()),
+            (true, _) => "NOT FOUND".to_owned(),
+            (false, verdict) => verdict.to_string(),
+        };
+        let seeds: Vec<String> = judged.iter().map(|one| one.seed.to_string()).collect();
+        let (succeeded, faults) =
+            (judged.iter().map(|one| one.succeeded).sum(), judged.iter().map(|one| one.faults).sum());
+        let seconds = judged.iter().map(|one| one.seconds).sum();
+        let (arguments, seeds) = (line.arguments.join(" "), seeds.join(", "));
+        let text = format!("| `{arguments}` | {seeds} | {succeeded} | {faults} | {seconds} | {what} |\n");
+        Self { text, succeeded, faults, seconds }
+    }
+}
+
+/// A table of all runs, and their totals.
+fn summarize(rows: &[Row], worst: Verdict, is_broken_off: bool) -> String {
+    let head = "| run | seed | operations ok | faults | seconds | verdict |\n|---|---|---|---|---|---|\n";
+    let texts: String = rows.iter().map(|row| row.text.as_str()).collect();
+    let (succeeded, faults): (usize, usize) =
+        (rows.iter().map(|row| row.succeeded).sum(), rows.iter().map(|row| row.faults).sum());
+    let seconds: u64 = rows.iter().map(|row| row.seconds).sum();
+    let end = if is_broken_off { "broken off by a failure of the harness" } else { "all of them made" };
+    format!(
+        "{head}{texts}\n{} runs, {succeeded} operations that succeeded, {faults} faults, {seconds} s: {worst}; {end}\n",
+        rows.len()
+    )
 }
 
 #[cfg(test)]
@@ -143,7 +179,16 @@ mod tests {
 
     #[test]
     fn mistakes_show_before_any_run() {
-        for text in ["", "# nothing", "--workload", "--workload set --nonsense", "find", "find --workload set"] {
+        for text in [
+            "",
+            "# nothing",
+            "--workload",
+            "--workload set --nonsense",
+            "--workload sets",
+            "--workload set --nemesis kil",
+            "find",
+            "find --workload set",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }
@@ -154,14 +199,7 @@ mod tests {
             let path = entry.unwrap().path();
             let lines = read(&std::fs::read_to_string(&path).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()));
-            for line in lines {
-                let Ok(Command::Run(args)) = line.parse(&[]) else {
-                    panic!("{}, line {}", path.display(), line.number)
-                };
-                crate::workload::Workload::parse(&args.workload).unwrap();
-                let names = args.nemesis.iter().filter(|name| *name != "none");
-                names.for_each(|name| assert!(!crate::nemesis::Kind::of_name(name).unwrap().is_empty(), "{name}"));
-            }
+            assert!(!lines.is_empty());
         }
     }
 }

@@ -77,6 +77,14 @@ impl Workload {
         }
     }
 
+    /// Longest quiet time between two faults, milliseconds: what is judged only a while after a fault needs longer ones.
+    pub(crate) const fn quiet_max_ms(self) -> u64 {
+        match self {
+            Self::Leases => 14_000,
+            _ => 2_500,
+        }
+    }
+
     pub(crate) fn parse(text: &str) -> Result<Self> {
         match Self::ALL.iter().find(|workload| workload.name() == text) {
             Some(workload) => Ok(*workload),
@@ -96,9 +104,9 @@ impl Workload {
     }
 
     /// What to read from every node at the end, when `written` operations were begun.
-    pub(crate) fn final_reads(self, begun: u64) -> Vec<String> {
+    pub(crate) fn final_reads(self, begun: u64, per_register: u64) -> Vec<String> {
         match self {
-            Self::Registers => registers::services(begun),
+            Self::Registers => registers::services(begun, per_register),
             Self::Set => set::services(begun),
             Self::Documents | Self::Locks => Vec::new(),
             Self::Leases => vec![leases::SERVICE.to_owned()],
@@ -111,13 +119,15 @@ impl Workload {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
+    /// Operations on a register before another one takes its place.
+    pub(crate) per_register: u64,
     /// Operations that were begun; what is worked on moves on with it.
     begun: std::sync::atomic::AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(recorder: Arc<Recorder>) -> Self {
-        Self { recorder, begun: std::sync::atomic::AtomicU64::new(0) }
+    pub(crate) fn new(recorder: Arc<Recorder>, per_register: u64) -> Self {
+        Self { recorder, per_register, begun: std::sync::atomic::AtomicU64::new(0) }
     }
 
     pub(crate) fn begun(&self) -> u64 {

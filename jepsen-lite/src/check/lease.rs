@@ -25,6 +25,8 @@ use crate::nemesis;
 use crate::workload::leases::{self, TTL_MS};
 
 const FINDINGS_MAX: usize = 10;
+/// Fewest looks at a living instance by which a run says that none is taken for dead.
+const JUDGED_MIN: usize = 20;
 const MS: u64 = 1_000_000;
 /// Longest time without gossip of a node after which others still know of its heartbeats in time: half of the second by which they
 /// wait longer than a TTL for what they hear from others. The rest is for rounds and for slow links.
@@ -46,7 +48,7 @@ pub(super) fn check(history: &History) -> Judgement {
     let mut lives: BTreeMap<&Thing, Life> = BTreeMap::new();
     let mut counted: Vec<(u64, &Thing, &Operation)> = history.operations.values().filter_map(counts).collect();
     counted.sort_by_key(|(at, _, operation)| (*at, operation.id));
-    let (mut beats, mut looks, mut left_out) = (0_usize, 0_usize, 0_usize);
+    let (mut beats, mut looks, mut judged) = (0_usize, 0_usize, 0_usize);
     for (_, thing, operation) in counted {
         let Outcome::Ok(Answer::Looked { state, .. }) = &operation.outcome else {
             beats += 1;
@@ -55,20 +57,25 @@ pub(super) fn check(history: &History) -> Judgement {
         };
         looks += 1;
         if is_in_shadow(history, operation) {
-            left_out += 1;
             continue;
         }
-        let since = lives.get(thing).and_then(|life| life.lives_during(operation));
-        if let Some(beaten) = since.filter(|_| *state == State::Critical) {
+        let Some(beaten) = lives.get(thing).and_then(|life| life.lives_during(operation)) else { continue };
+        judged += 1;
+        if *state == State::Critical {
             let (node, id, age) = (&operation.node, operation.id, (operation.returned - beaten) / MS);
             let what = format!("{node} says in operation {id} that {thing} is critical, {age} ms after its heartbeat");
             judgement.findings.push(Finding::invalid("early expiry", what, [id]));
         }
     }
+    if beats > 0 && judged < JUDGED_MIN && history.ended {
+        let what =
+            format!("{judged} of {looks} looks were at an instance that must be alive, {JUDGED_MIN} say something");
+        judgement.findings.push(Finding::unknown("too little traffic", what));
+    }
     judgement.findings.extend(late(history));
     judgement.findings.truncate(FINDINGS_MAX);
     judgement.figure("heartbeats", beats);
-    judgement.figure("looks (left out)", format!("{looks} ({left_out})"));
+    judgement.figure("looks (judged)", format!("{looks} ({judged})"));
     judgement.figure("unbroken to the end", lives.values().filter(|life| !life.is_broken).count());
     judgement
 }

@@ -103,12 +103,13 @@ impl Order {
 
     /// Logs of different nodes must be the same as far as both tell.
     fn compare_logs(&mut self, history: &History) {
-        let Some((first, others)) = history.logs.split_first() else { return };
-        for other in others.iter().filter(|other| first.complete && other.complete) {
+        let complete: Vec<_> = history.logs.iter().filter(|log| log.complete).collect();
+        let Some((first, others)) = complete.split_first() else { return };
+        for other in others {
             let differs = first.entries.iter().zip(&other.entries).find(|(a, b)| a != b);
             let shorter = first.entries.len().min(other.entries.len());
             let at = differs.map(|(a, _)| a.revision).or_else(|| {
-                let longer = if first.entries.len() > shorter { first } else { other };
+                let longer = if first.entries.len() > shorter { *first } else { *other };
                 longer.entries.get(shorter).map(|entry| entry.revision)
             });
             if let Some(at) = at {

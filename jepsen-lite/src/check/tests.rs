@@ -421,6 +421,10 @@ fn lease_story(steps: &[(u64, &str)]) -> Vec<Event> {
                 events.push(Event::Starved { at });
                 continue;
             }
+            "end" => {
+                events.push(Event::End { at });
+                continue;
+            }
             state => {
                 let state = if state == "critical" { State::Critical } else { State::Passing };
                 (Call::Look { thing: leased() }, Answer::Looked { state, cause: "observed".to_owned() })
@@ -519,6 +523,17 @@ fn who_beat_too_late_once_is_not_judged_any_more() {
 #[test]
 fn who_is_cut_off_from_the_heartbeats_need_not_know_of_them() {
     lease_finds(&[(0, "beat"), (100, "cut"), (200, "critical")], &[]);
+}
+
+#[test]
+fn a_run_in_which_hardly_any_look_could_be_judged_says_nothing_of_expiry() {
+    let end = [(2_500, "heal"), (9_000, "critical"), (9_100, "end")];
+    let all_cut = [&[(0, "beat"), (100, "cut"), (200, "passing")][..], &end].concat();
+    lease_finds(&all_cut, &["too little traffic"]);
+    let mut judged = vec![(0, "beat")];
+    judged.extend((1..=20).map(|look| (look * 100, "passing")));
+    judged.extend(end);
+    lease_finds(&judged, &[]);
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl Clocks {
         std::fs::rename(&fresh, &file).with_context(|| format!("cannot replace {}", file.display()))
     }
 
+    /// What must be in a node's process for it to read its own clock.
+    pub(crate) fn library(&self) -> &'static str {
+        self.library
+    }
+
     /// What a node's environment must have.
     pub(crate) fn environment(&self, index: usize) -> Vec<(&'static str, String)> {
         vec![

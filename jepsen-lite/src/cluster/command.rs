@@ -1,16 +1,19 @@
 //! Programs that the control plane calls.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a program to its end with `input`; its complaint is the error.
-pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<()> {
+/// Runs a program to its end with `input`, and returns what it says; its complaint is the error.
+pub(super) fn ask(program: &str, arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(program)
         .args(arguments)
+        // Ctrl-C at the terminal is for the harness: what it cleans up with goes on.
+        .process_group(0)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
@@ -22,5 +25,10 @@ pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<()> 
         let complaint = String::from_utf8_lossy(&output.stderr);
         bail!("{program} {}: {}", arguments.join(" "), complaint.trim());
     }
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The same, of a program that has nothing to say.
+pub(super) fn run(program: &str, arguments: &[&str], input: &str) -> Result<()> {
+    ask(program, arguments, input).map(drop)
 }

@@ -261,8 +261,11 @@ mod tests {
     fn cluster(answers: Vec<String>) -> Cluster {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         Cluster {
-            // The first stops by itself, as one does that is removed.
-            nodes: vec![Node::of_shell("n1", nobody, "exit 2"), Node::of_shell("n2", api(answers), "exec sleep 600")],
+            // The first stops when it is let, as one does that is removed.
+            nodes: vec![
+                Node::of_shell("n1", nobody, "read line; exit 2"),
+                Node::of_shell("n2", api(answers), "exec sleep 600"),
+            ],
             spare: None,
             leaver: None,
             fabric: None,
@@ -282,6 +285,7 @@ mod tests {
         assert!(matches!(refused, Err(Unchanged::Cluster(_))), "{refused:?}");
         assert!(!cluster.is_whole() && cluster.is_vacant(&cluster.nodes[0]));
 
+        cluster.nodes[0].let_end();
         // Now it is removed, and what succeeds it cannot be started: there is no such program.
         let removed = cluster.restore_members(Duration::from_secs(5)).await;
         assert!(matches!(removed, Err(Unchanged::Harness(_))), "{removed:?}");

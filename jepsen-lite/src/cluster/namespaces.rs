@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::command::run;
+use super::command::{ask, run};
 use super::fabric::{End, enter, timed};
 use super::node::Addresses;
 use super::{Cuts, Traffic};
@@ -149,6 +149,15 @@ impl Namespaces {
         Ok(())
     }
 
+    /// How many packets the cuts have dropped that are there now.
+    pub(crate) fn dropped(&self) -> Result<u64> {
+        let of_node = |index| {
+            let namespace = format!("--net=/run/netns/{}", self.name(index));
+            ask("nsenter", &[&namespace, "--", "nft", "list", "table", "inet", "jepsen_lite"], "")
+        };
+        (0..self.nodes).map(|index| Ok(packets_in(&of_node(index)?))).sum()
+    }
+
     fn hub(&self) -> String {
         format!("{PREFIX}{}-hub", self.run)
     }
@@ -211,16 +220,22 @@ fn names_in(folder: &str) -> impl Iterator<Item = String> {
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
+/// The sum of the counters in what `nft` lists: `… counter packets 12 bytes 960 drop`.
+fn packets_in(listed: &str) -> u64 {
+    let counters = listed.split("counter packets ").skip(1);
+    counters.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum()
+}
+
 /// The rules by which a node does not hear `from`.
 fn rules_against(from: usize, cuts: &Cuts) -> String {
     let source = format!("ip saddr {}.{}", dotted(PEER_NET), from + 1);
     let share = if cuts.percent < 100 { format!(" numgen random mod 100 < {}", cuts.percent) } else { String::new() };
     let port = match cuts.traffic {
-        Traffic::All => return format!("    {source}{share} drop\n"),
+        Traffic::All => return format!("    {source}{share} counter drop\n"),
         Traffic::Peer => PEER_PORT,
         Traffic::Gossip => GOSSIP_PORT,
     };
-    let rule = |end: &str| format!("    {source} meta l4proto {{ tcp, udp }} th {end} {port}{share} drop\n");
+    let rule = |end: &str| format!("    {source} meta l4proto {{ tcp, udp }} th {end} {port}{share} counter drop\n");
     rule("dport") + &rule("sport")
 }
 
@@ -245,6 +260,12 @@ mod tests {
         for other in ["jl1234c", "jl12c", "jl123", "jl123cx", "eth0"] {
             assert!(!is_link_of(123, other), "{other}");
         }
+    }
+
+    #[test]
+    fn dropped_packets_are_summed_over_all_rules() {
+        let listed = "ip saddr 10.250.0.1 counter packets 12 bytes 960 drop\n\t\tip saddr 10.250.0.2 counter packets 3 bytes 9 drop\n";
+        assert_eq!((packets_in(listed), packets_in("policy accept;")), (15, 0));
     }
 
     #[test]

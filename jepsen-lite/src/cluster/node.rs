@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -139,8 +139,9 @@ impl Node {
         self.may_end
     }
 
-    /// Says whether it has a reason to end by itself.
+    /// Says whether it has a reason to end by itself. If it has ended before, that was without one.
     pub(crate) fn may_end(&mut self, may: bool) {
+        self.notice_own_end();
         self.may_end = may;
     }
 
@@ -153,7 +154,8 @@ impl Node {
         let copy = log.try_clone().context("cannot copy a file descriptor")?;
         let mut command = self.command();
         // The pipe stays open as long as this process lives, however it ends: no node outlives the harness.
-        let started = command.stdin(Stdio::piped()).stdout(copy).stderr(log).spawn();
+        // A group of its own: Ctrl-C at the terminal is for the harness, which ends it in its turn.
+        let started = command.process_group(0).stdin(Stdio::piped()).stdout(copy).stderr(log).spawn();
         self.process = Some(started.with_context(|| format!("cannot start {command:?}"))?);
         self.is_end_noticed = false;
         Ok(())
@@ -195,6 +197,12 @@ impl Node {
             command.env(PLANTED_VARIABLE, planted);
         }
         command
+    }
+
+    /// Whether its process has this library in memory. One that is linked statically takes none.
+    pub(crate) fn has_loaded(&self, library: &str) -> bool {
+        let maps = self.process.as_ref().map(|child| std::fs::read_to_string(format!("/proc/{}/maps", child.id())));
+        maps.is_some_and(|maps| maps.is_ok_and(|maps| maps.lines().any(|line| line.ends_with(library))))
     }
 
     /// Ends it in its tracks: `kill -9`. That it had ended by itself before is not forgotten: see [`Self::take_own_end`].
@@ -320,8 +328,18 @@ impl Node {
             clock: None,
             planted: None,
         });
-        node.process = Some(Command::new("sh").arg("-c").arg(script).spawn().expect("there is a shell"));
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(script).stdin(Stdio::piped());
+        node.process = Some(shell.spawn().expect("there is a shell"));
         node
+    }
+
+    /// Closes the input of its script, and waits until that has ended.
+    pub(super) fn let_end(&mut self) {
+        let child = self.process.as_mut().expect("it runs");
+        drop(child.stdin.take());
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(Pid::from_child(child)), ended).expect("the child is ours");
     }
 }
 
@@ -371,6 +389,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reason_to_end_explains_no_end_before_it() {
+        let mut node = ended("exit 3");
+        node.may_end(true);
+        assert_eq!(own_end(&mut node).as_deref(), Some("exit status: 3"));
+    }
+
+    #[test]
     fn what_the_harness_ends_or_gave_a_reason_to_end_did_not_end_by_itself() {
         let mut killed = running("exec sleep 600");
         killed.kill().unwrap();
@@ -381,8 +406,9 @@ mod tests {
         wait_ended(&stopped);
         assert_eq!(own_end(&mut stopped), None);
 
-        let mut full = ended("exit 3");
+        let mut full = running("read line; exit 3");
         full.may_end(true);
+        full.let_end();
         full.forget();
         assert_eq!(own_end(&mut full), None);
     }

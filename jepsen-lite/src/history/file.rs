@@ -68,6 +68,11 @@ impl Recorder {
         sink.failed = written.err();
     }
 
+    /// Whether something could not be written: nothing is from then on.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).failed.is_some()
+    }
+
     /// Says whether everything was written.
     pub(crate) fn finish(&self) -> Result<()> {
         let mut sink = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,12 +91,13 @@ pub(crate) fn read_file(path: &Path) -> Result<History> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut events = Vec::new();
     let mut broken: Option<(usize, serde_json::Error)> = None;
-    for (index, line) in BufReader::new(file).lines().enumerate() {
+    // By bytes: the last line may break off within a character.
+    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
         let line = line.with_context(|| format!("cannot read {}", path.display()))?;
         if let Some((number, error)) = broken {
             return Err(error).with_context(|| format!("{}, line {number}", path.display()));
         }
-        match serde_json::from_str(&line) {
+        match serde_json::from_slice(&line) {
             Ok(event) => events.push(event),
             Err(error) => broken = Some((index + 1, error)),
         }

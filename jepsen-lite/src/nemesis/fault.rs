@@ -67,7 +67,11 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
         Kind::Pause(_) => begun.targets.iter().try_for_each(|&index| cluster.nodes[index].pause())?,
         Kind::FullDisk(_) => {
             begun.targets.iter().for_each(|&index| cluster.nodes[index].may_end(true));
-            cluster.fill_disks(&begun.targets)?;
+            if let Err(error) = cluster.fill_disks(&begun.targets) {
+                cluster.empty_disks()?;
+                begun.targets.iter().for_each(|&index| cluster.nodes[index].may_end(false));
+                return Err(error);
+            }
         }
         Kind::SlowDisk(_) => {
             let writes = dice.between(SLOW_WRITES.0, SLOW_WRITES.1);
@@ -149,7 +153,12 @@ impl Begun {
                 self.targets.iter().try_for_each(|&index| cluster.nodes[index].start())?;
             }
             Kind::Pause(_) => self.targets.iter().try_for_each(|&index| cluster.nodes[index].resume())?,
-            Kind::Partition(_) => cluster.mend().await?,
+            Kind::Partition(_) => {
+                let dropped = cluster.dropped()?;
+                cluster.mend().await?;
+                ending.note = dropped.map_or_else(String::new, |count| format!("{count} packets dropped"));
+                ending.has_missed = dropped == Some(0);
+            }
             Kind::Weather(weather) => {
                 let counts = cluster.clear_weather()?;
                 ending.note = weather::describe_counts(&counts);

@@ -1,7 +1,7 @@
 //! Single instances as registers: put, compare-and-set, remove, read at every consistency.
 //!
-//! Five registers are in use at a time and each for about [`OPS_PER_REGISTER`] operations, so that what the linearizability checker looks
-//! at stays short.
+//! Five registers are in use at a time and each for some hundred operations, as the run's options say, so that what the
+//! linearizability checker looks at stays short.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,8 +15,6 @@ use crate::history::{Answer, Call, Expect, Held, OpId, Outcome, Thing};
 
 /// Registers in use at the same time.
 const ACTIVE: u64 = 5;
-/// Operations after which a register is not used any more.
-const OPS_PER_REGISTER: u64 = 300;
 /// Instance id of every register.
 const ID: &str = "register";
 
@@ -29,9 +27,9 @@ pub(super) struct Registers {
     written: u64,
 }
 
-/// The first of the registers in use when `begun` operations were begun.
-fn first_active(begun: u64) -> u64 {
-    begun / (ACTIVE * OPS_PER_REGISTER) * ACTIVE
+/// The first of the registers in use when `begun` operations were begun, of which each takes so many.
+fn first_active(begun: u64, operations: u64) -> u64 {
+    begun / (ACTIVE * operations) * ACTIVE
 }
 
 fn service(register: u64) -> String {
@@ -39,8 +37,8 @@ fn service(register: u64) -> String {
 }
 
 /// All services that were used when `begun` operations were begun.
-pub(super) fn services(begun: u64) -> Vec<String> {
-    (0..first_active(begun) + ACTIVE).map(service).collect()
+pub(super) fn services(begun: u64, operations: u64) -> Vec<String> {
+    (0..first_active(begun, operations) + ACTIVE).map(service).collect()
 }
 
 impl Registers {
@@ -49,7 +47,7 @@ impl Registers {
     }
 
     fn draw(&self, dice: &mut Dice) -> Call {
-        let register = first_active(self.shared.begun()) + dice.below(ACTIVE as usize) as u64;
+        let register = first_active(self.shared.begun(), self.shared.per_register) + dice.below(ACTIVE as usize) as u64;
         let thing = Thing::instance(&service(register), ID);
         let get = |consistency, min_revision| Call::Get { thing: thing.clone(), consistency, min_revision };
         match dice.below(100) {
