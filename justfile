@@ -28,11 +28,14 @@ long:
 # Faults against five nodes, judged from outside: every nemesis alone and several together, a minute each. `just jepsen short` is what CI runs.
 jepsen SUITE="long":
     cargo build --release -p rollcall -p jepsen-lite
-    target/release/jepsen-lite suite jepsen-lite/suites/{{SUITE}}.txt
+    target/release/jepsen-lite suite jepsen-lite/suites/{{SUITE}}.txt --table target/{{SUITE}}-suite.md
 
 # Whether the harness finds bugs that nodes show on purpose.
 jepsen-planted:
     bash jepsen-lite/planted.sh
+
+# All that is tried before a release: some three hours.
+prove: jepsen jepsen-planted simulate fuzz
 
 # Clusters of the pure parts on a simulated network and clock, so many seeds on all processors.
 simulate SEEDS="10000" *ARGS:

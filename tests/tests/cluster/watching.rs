@@ -152,3 +152,25 @@ async fn watchers_on_every_node_see_the_same_changes() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_watch_too_many_is_refused_and_there_is_room_again_when_one_ends() {
+    let cluster = Cluster::of(1).argument("--watches-max=2").start().await;
+    let node = cluster.node(0);
+    let there = node.register("crowd", "i-1", &registration(1)).await.expect(201).revision();
+    let first = Watcher::open(node, "service=crowd", None).await;
+    let mut second = Watcher::open(node, "service=crowd", Some(there)).await;
+    let long_poll = format!("/v1/services/crowd/instances?since={there}&wait=1ms");
+    for path in ["/v1/watch", "/v1/cluster/events", &long_poll] {
+        assert_eq!(node.get(path).answer().await.expect(429).code(), "too_many_requests", "{path}");
+    }
+    let changed = node.register("crowd", "i-1", &registration(2)).await.expect(200).revision();
+    assert_eq!(second.next_change().await.and_then(|seen| seen.id), Some(changed), "those that are there go on");
+
+    drop(first);
+    wait_until("room for another", rollcall_tests::DEADLINE, async || {
+        let answer = node.get(&long_poll).answer().await;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    })
+    .await;
+}
