@@ -256,6 +256,9 @@ impl Run<'_> {
 
     fn note_trouble(&self, cluster: &mut Cluster) -> Result<()> {
         for node in cluster.all_nodes_mut() {
+            for complaint in node.take_complaints() {
+                self.trouble(node.name(), complaint);
+            }
             if let Some(ended) = node.take_own_end() {
                 let what = format!("node ended by itself ({}); see {}", ended.how, ended.log.display());
                 self.trouble(node.name(), what);

@@ -61,6 +61,8 @@ pub(crate) struct Node {
     is_end_noticed: bool,
     /// The same, until somebody was told.
     untold_end: Option<Ended>,
+    /// What else it did that it must not, until somebody was told.
+    complaints: Vec<String>,
     /// How often its place was taken by a new node.
     successors: u32,
 }
@@ -74,6 +76,7 @@ impl Node {
             may_end: false,
             is_end_noticed: false,
             untold_end: None,
+            complaints: Vec::new(),
             successors: 0,
         }
     }
@@ -232,6 +235,16 @@ impl Node {
     pub(crate) fn resume(&mut self) -> Result<()> {
         self.is_paused = false;
         self.signal(Signal::CONT).map(drop)
+    }
+
+    /// Notes something that it must not do; [`Self::take_complaints`] tells of it.
+    pub(crate) fn complain(&mut self, what: String) {
+        self.complaints.push(what);
+    }
+
+    /// What was noted and nobody was told yet.
+    pub(crate) fn take_complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
     }
 
     /// Asks it to stop (SIGTERM); [`Self::look_ended`] says when it has.

@@ -269,20 +269,27 @@ async fn targets(kind: Kind, dice: &mut Dice, cluster: &Cluster) -> Result<Vec<u
     })
 }
 
-/// Stops a node in order, and starts it again; waits until it serves, or not for ever.
+/// Stops a node in order, and starts it again. One that does not stop, or does not serve again, is in trouble: nothing else is
+/// broken meanwhile.
 async fn restart(cluster: &mut Cluster, index: usize) -> Result<()> {
     cluster.nodes[index].terminate()?;
     let start = Instant::now();
     while cluster.nodes[index].look_ended().is_none() {
         if start.elapsed() > PATIENCE {
-            bail!("{} did not stop within {} s of SIGTERM", cluster.nodes[index].name(), PATIENCE.as_secs());
+            cluster.nodes[index].complain(format!("did not stop within {} s of SIGTERM", PATIENCE.as_secs()));
+            cluster.nodes[index].kill()?;
+            break;
         }
         sleep(POLL).await;
     }
     cluster.nodes[index].forget();
     cluster.nodes[index].start()?;
     let start = Instant::now();
-    while start.elapsed() < PATIENCE && !cluster.is_ready(index).await {
+    while !cluster.is_ready(index).await {
+        if start.elapsed() > PATIENCE {
+            cluster.nodes[index].complain(format!("did not serve within {} s of its restart", PATIENCE.as_secs()));
+            break;
+        }
         sleep(POLL).await;
     }
     Ok(())
