@@ -155,8 +155,14 @@ async fn watchers_on_every_node_see_the_same_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_watch_too_many_is_refused_and_there_is_room_again_when_one_ends() {
-    let cluster = Cluster::of(1).argument("--watches-max=2").start().await;
-    let node = cluster.node(0);
+    let mut cluster = Cluster::of(0).prepare();
+    let file = cluster.path().join("node.toml");
+    std::fs::write(&file, "watches-max = 2\n").expect("a file in a new folder");
+    let mut options = cluster.options("n1");
+    options.bootstrap_expect = Some(1);
+    options.arguments.push(format!("--config={}", file.display()));
+    let index = cluster.join(options).await;
+    let node = cluster.node(index);
     let there = node.register("crowd", "i-1", &registration(1)).await.expect(201).revision();
     let first = Watcher::open(node, "service=crowd", None).await;
     let mut second = Watcher::open(node, "service=crowd", Some(there)).await;
