@@ -181,7 +181,8 @@ impl Kind {
             Self::Partition(_) => Some(&[Hold::Links]),
             Self::Weather(_) => Some(&[Hold::Packets]),
             Self::Clock(_) => Some(&[Hold::Clocks]),
-            Self::TransferLeader => Some(&[]),
+            // It asks the leader, who must answer and be heard.
+            Self::TransferLeader => Some(&[Hold::Processes, Hold::Links]),
             // These wait until nodes serve, and so for the end of any other.
             Self::Restart
             | Self::RollingRestart
@@ -478,7 +479,8 @@ mod tests {
     #[test]
     fn faults_are_there_together_when_neither_undoes_the_other() {
         let (kill, cut) = (Kind::Kill(Who::One), Kind::Partition(Shape::Halves));
-        assert!(kill.goes_with(cut) && cut.goes_with(kill) && cut.goes_with(Kind::TransferLeader));
+        assert!(kill.goes_with(cut) && cut.goes_with(kill) && Kind::TransferLeader.goes_with(Kind::Clock(Who::All)));
+        assert!(!kill.goes_with(Kind::TransferLeader), "the leader may be the one that is killed");
         assert!(!kill.goes_with(Kind::Pause(Who::Leader)), "one that is paused cannot be stopped");
         assert!(!Kind::PowerCut(Who::One).goes_with(Kind::SlowDisk(Who::One)), "the disk is another one then");
         assert!(!cut.goes_with(Kind::Replace) && !Kind::Replace.goes_with(cut), "it waits for a quorum");

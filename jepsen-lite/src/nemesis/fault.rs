@@ -14,6 +14,8 @@ use crate::cluster::{Cluster, Cuts, Unchanged};
 use crate::dice::Dice;
 
 const POLL: Duration = Duration::from_millis(50);
+/// A node of which a write failed has ended by then.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// Most bytes of room that a torn write leaves without data.
 const TORN_BYTES_MAX: u64 = 5_000;
 /// Most seconds by which a clock is set off: more than every lease and timer has.
@@ -169,7 +171,10 @@ impl Begun {
             Kind::GrowShrink => ending.note = restore_members(cluster).await?,
             Kind::FullDisk(_) => {
                 cluster.empty_disks()?;
-                self.targets.iter().try_for_each(|&index| start_if_ended(cluster, index))?;
+                let start = Instant::now();
+                for &index in &self.targets {
+                    start_if_it_ends(cluster, index, start).await?;
+                }
             }
             Kind::Clock(_) => cluster.set_clocks(&self.targets, 0)?,
             Kind::Restart
@@ -218,9 +223,13 @@ fn slow(cluster: &Cluster, targets: &[usize], writes: u64) -> Result<String> {
     Ok(format!("a synced write took {} ms and takes {} ms", before.as_millis(), now.as_millis()))
 }
 
-/// A node whose disk was full may have ended, saying why: then somebody starts it again.
-fn start_if_ended(cluster: &mut Cluster, index: usize) -> Result<()> {
+/// A node whose disk was full may end, saying why, also a moment after there is room again `since`, if a write had failed before:
+/// then somebody starts it again.
+async fn start_if_it_ends(cluster: &mut Cluster, index: usize, since: Instant) -> Result<()> {
     let node = &mut cluster.nodes[index];
+    while node.look_ended().is_none() && since.elapsed() < ENDS_WITHIN {
+        sleep(POLL).await;
+    }
     if node.look_ended().is_some() {
         node.forget();
         node.start()?;

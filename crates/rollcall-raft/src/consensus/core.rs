@@ -124,11 +124,16 @@ impl Core {
             Fatal::Stopped if self.hub.shutdown.is_cancelled() => Error::ShuttingDown,
             Fatal::Stopped => match &self.raft.metrics().borrow_watched().running_state {
                 Err(Fatal::Stopped) | Ok(()) => Error::ShuttingDown,
-                Err(reason) => Error::StorageFailed(reason.to_string()),
+                Err(reason) => self.storage_failed(reason),
             },
-            Fatal::StorageError(error) => Error::StorageFailed(error.to_string()),
+            Fatal::StorageError(error) => self.storage_failed(error),
             Fatal::Panicked => Error::StorageFailed("the log panicked".to_owned()),
         }
+    }
+
+    /// By the first write that failed, where one did: whoever came later was told that the log is closed.
+    fn storage_failed(&self, seen: &impl ToString) -> Error {
+        Error::StorageFailed(self.syncs.failure().map_or_else(|| seen.to_string(), str::to_owned))
     }
 
     pub(super) fn is_caught_up(&self) -> bool {

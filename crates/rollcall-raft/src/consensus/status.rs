@@ -212,10 +212,8 @@ fn note_stop(core: &Core) {
     let metrics = core.raft.metrics();
     let state = metrics.borrow_watched().running_state.clone();
     if let (Err(fatal), false) = (&state, core.hub.shutdown.is_cancelled()) {
-        error!(
-            node.id = %core.node, error = %fatal,
-            "the log has stopped, and this node acknowledges nothing any more: {fatal}; mend the disk and restart it"
-        );
+        let why = core.fatal(fatal);
+        error!(node.id = %core.node, error = %why, "this node acknowledges nothing any more: {why}; mend the disk and restart it");
     }
     core.status.send_modify(|status| {
         status.role = Role::Learner;

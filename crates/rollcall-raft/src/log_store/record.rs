@@ -160,6 +160,9 @@ impl raft_log::Callback for Callback {
         match self {
             Self::Flushed(callback, since, syncs) => {
                 syncs.done(since.elapsed());
+                if let Err(error) = &result {
+                    syncs.failed(error);
+                }
                 callback.io_completed(result);
             }
             // A receiver that is gone does not wait any more.
