@@ -343,9 +343,9 @@ impl Nemesis {
         let Some(begun) = self.begin(id, turn).await else { return Ok(1) };
         let mut made = 1;
         if begun.stays {
-            self.wait(stay / 2).await;
+            let goes_on = self.wait(stay / 2).await;
             let next = self.turn(id + made)?;
-            if is_joined && kind.goes_with(next.kind) {
+            if goes_on && is_joined && kind.goes_with(next.kind) {
                 let (kind, stay) = (next.kind, next.stay);
                 if let Some(other) = self.begin(id + made, next).await {
                     if other.stays {
