@@ -172,9 +172,10 @@ impl Kind {
         matches!(self, Self::GrowShrink)
     }
 
-    /// What it takes hold of; `None`: it is made alone.
-    const fn holds(self) -> Option<&'static [Hold]> {
+    /// What it takes hold of; `None`: it is made alone. Without a packet filter nodes cut links themselves, and must run for it.
+    const fn holds(self, has_packet_filter: bool) -> Option<&'static [Hold]> {
         match self {
+            Self::Partition(_) if !has_packet_filter => Some(&[Hold::Links, Hold::Processes]),
             Self::Kill(_) | Self::Pause(_) | Self::TornTail => Some(&[Hold::Processes]),
             Self::PowerCut(_) | Self::FullDisk(_) => Some(&[Hold::Processes, Hold::Disks]),
             Self::SlowDisk(_) => Some(&[Hold::Disks]),
@@ -194,8 +195,8 @@ impl Kind {
     }
 
     /// Whether both can be there at once, each to be undone without the other.
-    fn goes_with(self, other: Self) -> bool {
-        let both = self.holds().zip(other.holds());
+    fn goes_with(self, other: Self, has_packet_filter: bool) -> bool {
+        let both = self.holds(has_packet_filter).zip(other.holds(has_packet_filter));
         both.is_some_and(|(own, others)| own.iter().all(|hold| !others.contains(hold)))
     }
 
@@ -309,6 +310,7 @@ pub(crate) struct Nemesis {
     pub(crate) names: Vec<String>,
     pub(crate) seed: u64,
     pub(crate) quiet_max_ms: u64,
+    pub(crate) has_packet_filter: bool,
     pub(crate) cluster: Arc<Mutex<Cluster>>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) stop: Arc<AtomicBool>,
@@ -345,7 +347,7 @@ impl Nemesis {
         if begun.stays {
             let goes_on = self.wait(stay / 2).await;
             let next = self.turn(id + made)?;
-            if goes_on && is_joined && kind.goes_with(next.kind) {
+            if goes_on && is_joined && kind.goes_with(next.kind, self.has_packet_filter) {
                 let (kind, stay) = (next.kind, next.stay);
                 if let Some(other) = self.begin(id + made, next).await {
                     if other.stays {
@@ -479,11 +481,13 @@ mod tests {
     #[test]
     fn faults_are_there_together_when_neither_undoes_the_other() {
         let (kill, cut) = (Kind::Kill(Who::One), Kind::Partition(Shape::Halves));
-        assert!(kill.goes_with(cut) && cut.goes_with(kill) && Kind::TransferLeader.goes_with(Kind::Clock(Who::All)));
-        assert!(!kill.goes_with(Kind::TransferLeader), "the leader may be the one that is killed");
-        assert!(!kill.goes_with(Kind::Pause(Who::Leader)), "one that is paused cannot be stopped");
-        assert!(!Kind::PowerCut(Who::One).goes_with(Kind::SlowDisk(Who::One)), "the disk is another one then");
-        assert!(!cut.goes_with(Kind::Replace) && !Kind::Replace.goes_with(cut), "it waits for a quorum");
+        let together = |one: Kind, other: Kind| one.goes_with(other, true) && other.goes_with(one, true);
+        assert!(together(kill, cut) && together(Kind::TransferLeader, Kind::Clock(Who::All)));
+        assert!(!kill.goes_with(cut, false), "one that is down cannot cut its links itself");
+        assert!(!together(kill, Kind::TransferLeader), "the leader may be the one that is killed");
+        assert!(!together(kill, Kind::Pause(Who::Leader)), "one that is paused cannot be stopped");
+        assert!(!together(Kind::PowerCut(Who::One), Kind::SlowDisk(Who::One)), "the disk is another one then");
+        assert!(!together(cut, Kind::Replace), "it waits for a quorum");
     }
 
     #[test]

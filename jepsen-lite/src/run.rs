@@ -30,7 +30,7 @@ use patience::Patience;
 
 /// Longest wait for a new cluster.
 const START_PATIENCE: Duration = Duration::from_secs(60);
-/// Longest wait for all nodes to serve after the heal.
+/// Longest wait for all members to be back after the heal, and then for all nodes to serve.
 const RECOVERY_PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for the nodes to reach the same revision at the end.
 const CONVERGENCE_PATIENCE: Duration = Duration::from_secs(20);
@@ -173,6 +173,7 @@ impl Run<'_> {
         let nemesis = Nemesis {
             names: self.options.nemeses.clone(),
             quiet_max_ms: self.options.workload.quiet_max_ms(),
+            has_packet_filter: self.options.network == Network::Namespaces,
             seed: self.options.seed,
             cluster: self.cluster.clone(),
             recorder: self.recorder.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::check::{self, Verdict};
 use crate::cli::{NetworkArg, RunArgs};
@@ -39,25 +39,24 @@ pub(crate) struct Judged {
 pub(crate) fn run(args: &RunArgs) -> Result<Judged> {
     let options = options(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let signals = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let (interrupt, is_over) = (options.interrupt.clone(), Arc::new(AtomicBool::new(false)));
     let nothing_runs = is_over.clone();
-    let result = runtime.block_on(async {
-        tokio::spawn(async move {
-            loop {
-                asked_to_stop().await;
-                if nothing_runs.load(Ordering::Relaxed) {
-                    // What is left is to judge: the history stays, for `check`.
-                    #[expect(
-                        clippy::disallowed_methods,
-                        reason = "judging has nothing to clean up, and does not look up"
-                    )]
-                    std::process::exit(INTERRUPTED);
-                }
-                interrupt.store(true, Ordering::Relaxed);
+    let signals = signals.context("no runtime")?;
+    signals.spawn(async move {
+        loop {
+            asked_to_stop().await;
+            if nothing_runs.load(Ordering::Relaxed) {
+                // What is left is to judge: the history stays, for `check`.
+                #[expect(clippy::disallowed_methods, reason = "judging has nothing to clean up, and does not look up")]
+                std::process::exit(INTERRUPTED);
             }
-        });
-        crate::run::run(&options).await
+            interrupt.store(true, Ordering::Relaxed);
+        }
     });
+    let result = runtime.block_on(crate::run::run(&options));
+    // What the run began is over, and what it changed is undone, before Ctrl-C may end the harness.
+    drop(runtime);
     is_over.store(true, Ordering::Relaxed);
     // What was recorded until a failure is still worth a look, and says nothing for sure.
     if let Err(error) = result {
@@ -112,7 +111,10 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     };
     let named = if nemeses.is_empty() { "none".to_owned() } else { nemeses.join("+") };
     let folder = args.store.join(format!("{}-{}-{named}-{seed}", now.as_secs(), workload.name()));
-    let clients = args.clients.unwrap_or(usize::from(args.nodes) * 2).max(1);
+    let clients = args.clients.unwrap_or(usize::from(args.nodes) * 2);
+    if clients < args.nodes.into() {
+        bail!("{clients} clients leave nodes of {} without load: at least one for each is needed", args.nodes);
+    }
     let command = format!(
         "jepsen-lite run --workload {} --nemesis {} --time-limit {}ms --seed {seed} --nodes {} --clients {clients} --watchers {} --rate {} --per-register {} \
          --network {}{}{}{}",

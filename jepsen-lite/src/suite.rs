@@ -43,6 +43,8 @@ pub(crate) fn run(file: &Path, table: Option<&Path>, extra: &[String]) -> Result
             Ok((verdict, judged)) => {
                 worst = worst.max(verdict);
                 rows.push(Row::of(line, verdict, &judged));
+                // What was done so far outlasts whatever ends the rest.
+                write_table(table, &summarize(&rows, worst, true))?;
             }
             Err(error) => {
                 failure = Some(error);
@@ -52,10 +54,13 @@ pub(crate) fn run(file: &Path, table: Option<&Path>, extra: &[String]) -> Result
     }
     let summary = summarize(&rows, worst, failure.is_some());
     write!(std::io::stdout(), "\n{summary}").context("cannot write to standard output")?;
-    if let Some(table) = table {
-        std::fs::write(table, summary).with_context(|| format!("cannot write {}", table.display()))?;
-    }
+    write_table(table, &summary)?;
     failure.map_or(Ok(worst), Err)
+}
+
+fn write_table(table: Option<&Path>, summary: &str) -> Result<()> {
+    let Some(table) = table else { return Ok(()) };
+    std::fs::write(table, summary).with_context(|| format!("cannot write {}", table.display()))
 }
 
 /// A line of a suite.
@@ -156,7 +161,7 @@ fn summarize(rows: &[Row], worst: Verdict, is_broken_off: bool) -> String {
     let (succeeded, faults): (usize, usize) =
         (rows.iter().map(|row| row.succeeded).sum(), rows.iter().map(|row| row.faults).sum());
     let seconds: u64 = rows.iter().map(|row| row.seconds).sum();
-    let end = if is_broken_off { "broken off by a failure of the harness" } else { "all of them made" };
+    let end = if is_broken_off { "broken off, more were to come" } else { "all of them made" };
     format!(
         "{head}{texts}\n{} runs, {succeeded} operations that succeeded, {faults} faults, {seconds} s: {worst}; {end}\n",
         rows.len()

@@ -57,7 +57,7 @@ impl Cluster {
     }
 
     /// Whether the place of a node is empty, until somebody succeeds it.
-    pub(super) fn is_vacant(&self, node: &Node) -> bool {
+    pub(crate) fn is_vacant(&self, node: &Node) -> bool {
         self.leaver.as_ref().is_some_and(|leaver| leaver.member == node.member())
     }
 

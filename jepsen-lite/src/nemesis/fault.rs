@@ -71,7 +71,7 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
             begun.targets.iter().for_each(|&index| cluster.nodes[index].may_end(true));
             if let Err(error) = cluster.fill_disks(&begun.targets) {
                 cluster.empty_disks()?;
-                begun.targets.iter().for_each(|&index| cluster.nodes[index].may_end(false));
+                restart_what_ends(cluster, &begun.targets).await?;
                 return Err(error);
             }
         }
@@ -101,7 +101,10 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
             let leader = cluster.leader().await.context("no leader to cut off")?;
             let cuts = shape.cuts(cluster.len(), leader, dice);
             begun.note = format!("led by {}; {}", cluster.nodes[leader].name(), describe(&cuts));
-            cluster.cut(&cuts).await?;
+            if let Err(error) = cluster.cut(&cuts).await {
+                cluster.mend().await?;
+                return Err(error);
+            }
         }
         Kind::Weather(kind) => begun.note = set_weather(cluster, kind, dice).await?,
         Kind::TransferLeader => {
@@ -171,12 +174,9 @@ impl Begun {
             Kind::GrowShrink => ending.note = restore_members(cluster).await?,
             Kind::FullDisk(_) => {
                 cluster.empty_disks()?;
-                let start = Instant::now();
-                for &index in &self.targets {
-                    start_if_it_ends(cluster, index, start).await?;
-                }
+                restart_what_ends(cluster, &self.targets).await?;
             }
-            Kind::Clock(_) => cluster.set_clocks(&self.targets, 0)?,
+            Kind::Clock(_) => cluster.mend_clocks()?,
             Kind::Restart
             | Kind::RollingRestart
             | Kind::TransferLeader
@@ -223,18 +223,21 @@ fn slow(cluster: &Cluster, targets: &[usize], writes: u64) -> Result<String> {
     Ok(format!("a synced write took {} ms and takes {} ms", before.as_millis(), now.as_millis()))
 }
 
-/// A node whose disk was full may end, saying why, also a moment after there is room again `since`, if a write had failed before:
-/// then somebody starts it again.
-async fn start_if_it_ends(cluster: &mut Cluster, index: usize, since: Instant) -> Result<()> {
-    let node = &mut cluster.nodes[index];
-    while node.look_ended().is_none() && since.elapsed() < ENDS_WITHIN {
-        sleep(POLL).await;
+/// A node whose disk was full may end, saying why, also a moment after there is room again, if a write had failed before: then
+/// somebody starts it again.
+async fn restart_what_ends(cluster: &mut Cluster, indexes: &[usize]) -> Result<()> {
+    let start = Instant::now();
+    for &index in indexes {
+        let node = &mut cluster.nodes[index];
+        while node.look_ended().is_none() && start.elapsed() < ENDS_WITHIN {
+            sleep(POLL).await;
+        }
+        if node.look_ended().is_some() {
+            node.forget();
+            node.start()?;
+        }
+        node.may_end(false);
     }
-    if node.look_ended().is_some() {
-        node.forget();
-        node.start()?;
-    }
-    node.may_end(false);
     Ok(())
 }
 
@@ -251,7 +254,7 @@ async fn targets(kind: Kind, dice: &mut Dice, cluster: &Cluster) -> Result<Vec<u
     let nodes = cluster.len();
     let mut order = dice.shuffled(nodes);
     // Whoever is away since a fault that could not be undone yet.
-    order.retain(|&index| cluster.nodes[index].is_started());
+    order.retain(|&index| cluster.nodes[index].is_started() && !cluster.is_vacant(&cluster.nodes[index]));
     let first = |count: usize| -> Vec<usize> { order.iter().copied().take(count).collect() };
     let minority = nodes.saturating_sub(1) / 2;
     let leader = async || cluster.leader().await.context("there is no leader now");
