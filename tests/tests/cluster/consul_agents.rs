@@ -202,6 +202,8 @@ async fn a_session_ends_with_its_own_check_and_not_with_another_of_the_same_serv
     })
     .await;
     assert!(is_open(&of_job).await, "its own check is passing");
+    // Who leads may know before the others.
+    wait_checks(&nodes, "batch", &[("job", "passing"), ("log", "critical")]).await;
     let refused = json!({"NodeChecks": [], "ServiceChecks": [{"ID": "log"}]}).to_string();
     assert!(put(two, "/v1/session/create", &refused).await.expect(500).text().contains("critical state"));
     let another = session("job").await;
