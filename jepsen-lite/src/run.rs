@@ -127,7 +127,7 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     options.or_interrupt(run.finish(&shared, &watch)).await??;
     watch.stop().await?;
     run.recorder.write(&Event::End { at: run.recorder.now() });
-    run.recorder.finish()
+    run.recorder.check()
 }
 
 /// Whether a fault of these nemeses needs what `needs` says.
@@ -265,10 +265,7 @@ impl Run<'_> {
                 self.trouble(node.name(), what);
             }
         }
-        if self.recorder.has_failed() {
-            // Why, [`Recorder::finish`] says.
-            self.recorder.finish()?;
-        }
+        self.recorder.check()?;
         cluster.check_harness()
     }
 

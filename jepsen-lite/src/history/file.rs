@@ -15,7 +15,7 @@ use super::read::History;
 /// Writes a history while it happens. Shared by all clients.
 ///
 /// A line is in the operating system's hands before the next event of the same client can happen, so a harness that is
-/// killed leaves everything but what was under way. A full disk ends recording and is reported by [`Recorder::finish`].
+/// killed leaves everything but what was under way. A full disk ends recording and is reported by [`Recorder::check`].
 #[derive(Debug)]
 pub(crate) struct Recorder {
     start: Instant,
@@ -34,13 +34,17 @@ impl Recorder {
     /// Makes the file with its first line.
     pub(crate) fn create(path: &Path, run: RunInfo) -> Result<Self> {
         let file = File::create_new(path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self::to(file, run))
+    }
+
+    fn to(file: File, run: RunInfo) -> Self {
         let recorder = Self {
             start: Instant::now(),
             next_op: AtomicU64::new(1),
             file: Mutex::new(Sink { writer: BufWriter::new(file), failed: None }),
         };
         recorder.write(&Event::Run(RunInfo { format: FORMAT, ..run }));
-        Ok(recorder)
+        recorder
     }
 
     /// Nanoseconds since the run began.
@@ -68,16 +72,13 @@ impl Recorder {
         sink.failed = written.err();
     }
 
-    /// Whether something could not be written: nothing is from then on.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).failed.is_some()
-    }
-
-    /// Says whether everything was written.
-    pub(crate) fn finish(&self) -> Result<()> {
-        let mut sink = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        match sink.failed.take() {
-            Some(error) => Err(error).context("the history could not be written to its end"),
+    /// Says whether everything was written so far.
+    ///
+    /// # Errors
+    /// Why not, if not: nothing is written from then on.
+    pub(crate) fn check(&self) -> Result<()> {
+        match &self.file.lock().unwrap_or_else(PoisonError::into_inner).failed {
+            Some(error) => bail!("the history could not be written: {error}"),
             None => Ok(()),
         }
     }
@@ -106,5 +107,21 @@ pub(crate) fn read_file(path: &Path) -> Result<History> {
         Some(Event::Run(run)) if run.format == FORMAT => History::of(events),
         Some(Event::Run(run)) => bail!("{} has format {}, this build reads {FORMAT}", path.display(), run.format),
         _ => bail!("{} is no history: its first line does not say how the run was made", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_on_a_full_disk_says_so_and_goes_on_saying_it() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let recorder = Recorder::to(full, RunInfo::default());
+        for _ in 0..2 {
+            let why = recorder.check().unwrap_err().to_string();
+            assert!(why.contains("No space left"), "{why}");
+            recorder.write(&Event::End { at: 0 });
+        }
     }
 }
