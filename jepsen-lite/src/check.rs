@@ -2,9 +2,11 @@
 //!
 //! Several checkers look at the same history and do not trust each other. [`replay`] orders everything by log index and
 //! replays it on a model of the whole registry: it sees the most. [`linear`] ignores what nodes say about the log and asks
-//! whether any order at all explains the answers of each register. [`set`], [`watch`], [`staleness`], [`lease`] and [`lock`] know one promise each. [`traffic`]
-//! asks whether the run was worth anything.
+//! whether any order at all explains the answers of each register. [`set`], [`watch`], [`staleness`], [`lease`], [`lock`] and [`health`] know one promise
+//! each, [`availability`] what goes on while one node has a fault. [`traffic`] asks whether the run was worth anything.
 
+mod availability;
+mod health;
 mod lease;
 mod linear;
 mod lock;
@@ -95,6 +97,8 @@ const CHECKERS: &[fn(&History) -> Judgement] = &[
     staleness::check,
     lease::check,
     lock::check,
+    health::check,
+    availability::check,
 ];
 
 /// All judgements of a history.

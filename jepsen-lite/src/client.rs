@@ -5,7 +5,9 @@
 //! `fail` only when the API promises that nothing happened or the connection was never made, else `info`.
 
 mod locks;
+mod played;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,6 +21,8 @@ use rollcall_api::{
 
 use crate::history::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
 use crate::workload::leases;
+
+pub(crate) use played::Stage;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -44,6 +48,8 @@ pub(crate) struct Place {
 pub(crate) struct Client {
     http: reqwest::Client,
     timeout: Duration,
+    /// Where the played instances are, if this run has any.
+    stage: Option<Arc<Stage>>,
 }
 
 /// What to do about an operation that did not succeed at its own node.
@@ -69,7 +75,12 @@ impl Client {
     /// A client that waits `timeout` for an answer.
     pub(crate) fn new(timeout: Duration) -> Result<Self> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT.min(timeout)).no_proxy().build();
-        Ok(Self { http: http.context("cannot make an HTTP client")?, timeout })
+        Ok(Self { http: http.context("cannot make an HTTP client")?, timeout, stage: None })
+    }
+
+    /// The same, which plays instances on a stage.
+    pub(crate) fn on(self, stage: Stage) -> Self {
+        Self { stage: Some(Arc::new(stage)), ..self }
     }
 
     /// Carries out an operation at `places[0]`; the others are for second attempts.
@@ -110,7 +121,12 @@ impl Client {
         if let Some(request) = locks::request(&self.http, place, op, call) {
             return self.exchange(request, |status, _, body| locks::read_answer(call, status, body)).await;
         }
-        let request = match self.request(place, op, call) {
+        let stage = self.stage.as_deref();
+        if let Some(done) = played::play(stage, call) {
+            return done;
+        }
+        let played = played::request(&self.http, stage, (place, op), call);
+        let request = match played.unwrap_or_else(|| self.request(place, op, call)) {
             Ok(request) => request,
             Err(error) => return Outcome::Fail { why: format!("unsendable: {error:#}"), revision: None },
         };
@@ -275,6 +291,9 @@ fn read_answer(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]
     if !status.is_success() {
         return read_problem(call, status, headers, body);
     }
+    if let Some(outcome) = played::read_answer(call, status, headers, body) {
+        return outcome;
+    }
     if let Call::Beat { .. } = call {
         return match serde_json::from_slice::<LeaseRenewed>(body) {
             Ok(renewed) => Outcome::Ok(Answer::Beaten { ttl_ms: renewed.ttl_ms }),
@@ -361,6 +380,9 @@ fn read_problem(call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8
         // There is nobody: an answer like any other.
         (Call::Select { .. }, Code::ServiceNotFound | Code::NoHealthyInstance, Some(revision)) => {
             Outcome::Ok(Answer::Picked { revision, staleness_ms, picks: Vec::new() })
+        }
+        (Call::Pick { .. }, Code::ServiceNotFound | Code::NoHealthyInstance, Some(revision)) => {
+            Outcome::Ok(Answer::Chosen { revision, fail_open: false, picks: Vec::new() })
         }
         // The node has not seen the registration yet, or takes the lease for gone; the checker knows when that is wrong.
         (

@@ -16,6 +16,7 @@ mod node;
 mod ports;
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -294,6 +295,11 @@ impl Cluster {
             self.nodes[index].kill()?;
         }
         indexes.iter().try_for_each(|&index| disks.cut_power(index))
+    }
+
+    /// An address of the harness that nodes reach, whatever becomes of the links between them.
+    pub(crate) fn own_address(&self) -> IpAddr {
+        self.namespaces.as_ref().map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |namespaces| namespaces.own_address().into())
     }
 
     /// Whether links can be cut in one direction only, or for some packets.

@@ -15,5 +15,5 @@ mod read;
 
 pub(crate) use event::{Event, FaultPhase, LogEntry, RunInfo, Seen};
 pub(crate) use file::{Recorder, read_file};
-pub(crate) use op::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
+pub(crate) use op::{Act, Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
 pub(crate) use read::{Fault, History, Log, Operation, Watch};

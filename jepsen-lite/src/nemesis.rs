@@ -266,6 +266,23 @@ pub(crate) fn loses_packets(description: &str) -> bool {
     is_any(description, |kind| matches!(kind, Kind::Weather(weather) if weather.loses_packets()))
 }
 
+/// Whether a fault of this description takes the leader away as a whole, and nobody else.
+pub(crate) fn takes_leader(description: &str) -> bool {
+    let takes = |kind| matches!(kind, Kind::Kill(Who::Leader) | Kind::PowerCut(Who::Leader) | Kind::Pause(Who::Leader));
+    is_any(description, takes)
+}
+
+/// Whether a node that a fault of this description hits may not answer meanwhile.
+pub(crate) fn hits_processes(description: &str) -> bool {
+    let spares = |kind| {
+        matches!(
+            kind,
+            Kind::Partition(_) | Kind::Weather(_) | Kind::SlowDisk(_) | Kind::Clock(_) | Kind::TransferLeader
+        )
+    };
+    !is_any(description, spares)
+}
+
 fn is_any(description: &str, is_meant: impl Fn(Kind) -> bool) -> bool {
     let mut kinds = Kind::names().flat_map(|(_, kinds)| kinds);
     kinds.any(|kind| kind.describe() == description && is_meant(*kind))
@@ -367,12 +384,12 @@ impl Nemesis {
     async fn begin(&self, id: u64, mut turn: Turn) -> Option<Begun> {
         let at = self.recorder.now();
         let begun = fault::begin(turn.kind, &mut turn.dice, &self.cluster).await;
-        let (phase, note) = match &begun {
-            Ok(fault) => (FaultPhase::Begun, fault.note.clone()),
-            Err(error) => (FaultPhase::Skipped, format!("{error:#}")),
+        let (phase, note, hit) = match &begun {
+            Ok(fault) => (FaultPhase::Begun, fault.note.clone(), fault.hit.clone()),
+            Err(error) => (FaultPhase::Skipped, format!("{error:#}"), Vec::new()),
         };
         let fault = turn.kind.describe().to_owned();
-        self.recorder.write(&Event::Fault { at, id, fault, phase, note, unheard_ms: None });
+        self.recorder.write(&Event::Fault { at, id, fault, phase, note, hit, unheard_ms: None });
         begun.ok()
     }
 
@@ -380,7 +397,7 @@ impl Nemesis {
         let Ending { note, has_missed, unheard_ms } = begun.end(&self.cluster).await?;
         let (at, phase) = (self.recorder.now(), if has_missed { FaultPhase::Missed } else { FaultPhase::Ended });
         let fault = kind.describe().to_owned();
-        self.recorder.write(&Event::Fault { at, id, fault, phase, note, unheard_ms });
+        self.recorder.write(&Event::Fault { at, id, fault, phase, note, hit: Vec::new(), unheard_ms });
         Ok(())
     }
 

@@ -19,12 +19,12 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Insistence, Place, op_of_actor};
+use crate::client::{Client, Insistence, Place, Stage, op_of_actor};
 use crate::cluster::{Cluster, ClusterOptions, Network, Node};
 use crate::history::{Answer, Call, Event, LogEntry, Outcome, Recorder, RunInfo, Thing};
 use crate::nemesis::{self, Nemesis};
 use crate::watcher::Watcher;
-use crate::workload::{Shared, Worker, Workload, leases, locks};
+use crate::workload::{Shared, Worker, Workload, health, leases, locks};
 
 use patience::Patience;
 
@@ -41,6 +41,8 @@ const FINAL_CLIENTS: u64 = 1 << 40;
 /// Looks for nodes that ended by themselves so often.
 const WATCH_NODES_EVERY: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(100);
+/// The harness was not run when it comes so much later to something than it was to.
+const STALL: Duration = Duration::from_millis(300);
 /// Most changes in one page of a log.
 const LOG_PAGE: usize = 5_000;
 
@@ -120,6 +122,10 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     options.or_interrupt(cluster.wait_ready(START_PATIENCE)).await?.context("the cluster does not come up")?;
     cluster.learn_ids().await?;
     let floor = client.fetch::<ClusterStatus>(&places[0], paths::CLUSTER).await?.revision;
+    let client = match options.workload {
+        Workload::Health => client.on(Stage::open(cluster.own_address()).await?),
+        _ => client,
+    };
     let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
     let shared = Arc::new(Shared::new(run.recorder.clone(), options.per_register));
     let watch = run.watch();
@@ -179,6 +185,8 @@ impl Run<'_> {
             recorder: self.recorder.clone(),
             stop: stop.clone(),
         };
+        let mut beside = JoinSet::new();
+        beside.spawn(note_stalls(self.recorder.clone()));
         let mut nemeses = JoinSet::new();
         let nemesis = nemeses.spawn(nemesis.run());
         let until = Instant::now() + self.options.time_limit;
@@ -471,6 +479,19 @@ impl Run<'_> {
     }
 }
 
+/// Notes when the harness itself was not run, until this is dropped.
+async fn note_stalls(recorder: Arc<Recorder>) {
+    loop {
+        let before = Instant::now();
+        sleep(POLL).await;
+        let late = before.elapsed().saturating_sub(POLL);
+        if late >= STALL {
+            let ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+            recorder.write(&Event::Stalled { at: recorder.now(), ms });
+        }
+    }
+}
+
 /// The watchers of a run. They end when this is dropped.
 struct Watch {
     stop: Arc<AtomicBool>,
@@ -499,9 +520,14 @@ impl Watch {
 }
 
 /// Whether a record is about what is written and read as a whole. Nobody asks for a transition of states: the cluster journals
-/// what it observed; and locks are judged by a checker of their own.
+/// what it observed; and locks and played instances are judged by checkers of their
+/// own.
 fn is_of_things(record: &HistoryRecord) -> bool {
-    record.action != "state" && record.session.is_none() && !record.key.as_deref().is_some_and(locks::is_ours)
+    let is_played = record.service.as_deref().is_some_and(health::is_played);
+    record.action != "state"
+        && !is_played
+        && record.session.is_none()
+        && !record.key.as_deref().is_some_and(locks::is_ours)
 }
 
 fn entry(record: &HistoryRecord) -> LogEntry {

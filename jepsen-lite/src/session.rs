@@ -186,6 +186,6 @@ pub(crate) fn list() -> Result<()> {
         let kinds: Vec<&str> = kinds.iter().map(|kind| kind.describe()).collect();
         writeln!(out, "  {name:<16} {}", kinds.join(", "))?;
     }
-    writeln!(out, "checkers\n  traffic, replay, linear, set, watch, staleness, lease, lock")?;
+    writeln!(out, "checkers\n  traffic, replay, linear, set, watch, staleness, lease, lock, health, availability")?;
     Ok(())
 }

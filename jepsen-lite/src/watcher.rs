@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::client::{Client, Place, op_of_actor, op_of_instance};
 use crate::dice::Dice;
 use crate::history::{Event, OpId, Recorder, Seen, Thing};
+use crate::workload::health;
 
 /// Shortest and longest stay at a node, milliseconds.
 const STAY_MS: (u64, u64) = (500, 4_000);
@@ -91,11 +92,15 @@ impl Watcher {
     fn take(&self, event: WatchEvent, cursor: &mut Option<u64>, snapshot: &mut Vec<(Thing, OpId)>) {
         let revision = event.resume_from();
         match event {
+            WatchEvent::Put(change) | WatchEvent::Delete(change) if health::is_played(&change.service) => {
+                // These have a checker of their own; for the others this is how far the watch is.
+                self.note(Seen::Bookmark { revision: change.revision });
+            }
             WatchEvent::Snapshot(part) => {
                 let instance = |instance: &rollcall_api::Instance| {
                     (Thing::instance(&instance.service, &instance.id), op_of_instance(instance).unwrap_or_default())
                 };
-                snapshot.extend(part.items.iter().map(instance));
+                snapshot.extend(part.items.iter().filter(|item| !health::is_played(&item.service)).map(instance));
                 if part.last {
                     self.note(Seen::Snapshot { revision: part.revision, items: std::mem::take(snapshot) });
                 }

@@ -6,14 +6,15 @@
 
 mod comings;
 mod documents;
+pub(crate) mod health;
 pub(crate) mod leases;
 pub(crate) mod locks;
 mod registers;
 mod selection;
 mod set;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Insistence, Place};
 use crate::dice::Dice;
-use crate::history::{Call, Event, OpId, Outcome, Recorder};
+use crate::history::{Call, Event, OpId, Outcome, Recorder, Thing};
 
 /// What a client does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,11 +48,12 @@ pub(crate) enum Workload {
     Leases,
     Locks,
     Selection,
+    Health,
 }
 
 impl Workload {
     pub(crate) const ALL: &'static [Self] =
-        &[Self::Registers, Self::Set, Self::Documents, Self::Leases, Self::Locks, Self::Selection];
+        &[Self::Registers, Self::Set, Self::Documents, Self::Leases, Self::Locks, Self::Selection, Self::Health];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -61,6 +63,7 @@ impl Workload {
             Self::Leases => "leases",
             Self::Locks => "locks",
             Self::Selection => "selection",
+            Self::Health => "health",
         }
     }
 
@@ -74,13 +77,16 @@ impl Workload {
                 "contenders for locks, through Consul's API: guarded writes, renewals, holders that fall silent"
             }
             Self::Selection => "register and deregister instances, and ask any node whom of them to send requests to",
+            Self::Health => {
+                "instances that the harness plays: they fail, recover, are drained; states and picks as any node has them"
+            }
         }
     }
 
     /// Longest quiet time between two faults, milliseconds: what is judged only a while after a fault needs longer ones.
     pub(crate) const fn quiet_max_ms(self) -> u64 {
         match self {
-            Self::Leases => 14_000,
+            Self::Leases | Self::Health => 14_000,
             _ => 2_500,
         }
     }
@@ -100,6 +106,7 @@ impl Workload {
             Self::Leases => Box::new(leases::Leases::new(client)),
             Self::Locks => Box::new(locks::Locks::default()),
             Self::Selection => Box::new(selection::Selection::new(shared.clone(), client)),
+            Self::Health => Box::new(health::Health::new(shared.clone(), client)),
         }
     }
 
@@ -108,7 +115,7 @@ impl Workload {
         match self {
             Self::Registers => registers::services(begun, per_register),
             Self::Set => set::services(begun),
-            Self::Documents | Self::Locks => Vec::new(),
+            Self::Documents | Self::Locks | Self::Health => Vec::new(),
             Self::Leases => vec![leases::SERVICE.to_owned()],
             Self::Selection => selection::services(begun),
         }
@@ -122,16 +129,35 @@ pub(crate) struct Shared {
     /// Operations on a register before another one takes its place.
     pub(crate) per_register: u64,
     /// Operations that were begun; what is worked on moves on with it.
-    begun: std::sync::atomic::AtomicU64,
+    begun: AtomicU64,
+    /// Instances that are played now, of all clients.
+    played: Mutex<Vec<Thing>>,
 }
 
 impl Shared {
     pub(crate) fn new(recorder: Arc<Recorder>, per_register: u64) -> Self {
-        Self { recorder, per_register, begun: std::sync::atomic::AtomicU64::new(0) }
+        Self { recorder, per_register, begun: AtomicU64::new(0), played: Mutex::default() }
     }
 
     pub(crate) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Any of those that are played now.
+    fn played(&self, dice: &mut Dice) -> Option<Thing> {
+        dice.pick(&self.all_played()).cloned()
+    }
+
+    fn begin_play(&self, thing: Thing) {
+        self.all_played().push(thing);
+    }
+
+    fn end_play(&self, thing: &Thing) {
+        self.all_played().retain(|played| played != thing);
+    }
+
+    fn all_played(&self) -> MutexGuard<'_, Vec<Thing>> {
+        self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -89,7 +89,11 @@ fn counts(operation: &Operation) -> Option<(u64, &Thing, &Operation)> {
         {
             Some((operation.returned, thing, operation))
         }
-        (Call::Look { thing }, Outcome::Ok(_)) => Some((operation.invoked, thing, operation)),
+        (Call::Look { thing: thing @ Thing::Instance { service, .. } }, Outcome::Ok(_))
+            if leases::is_leased(service) =>
+        {
+            Some((operation.invoked, thing, operation))
+        }
         _ => None,
     }
 }

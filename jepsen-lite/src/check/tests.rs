@@ -365,6 +365,7 @@ fn a_run_that_says_nothing_is_not_green() {
         fault: "kill one".to_owned(),
         phase: FaultPhase::Skipped,
         note: "no".to_owned(),
+        hit: Vec::new(),
         unheard_ms: None,
     };
     let story = Story::default().then(|_| Event::Run(run)).does(1, put("a"), written(5, true)).then(skipped);
@@ -385,7 +386,7 @@ fn a_node_that_died_by_itself_makes_the_run_invalid() {
 }
 
 fn fault(at: u64, name: &str, phase: FaultPhase, unheard_ms: Option<u64>) -> Event {
-    Event::Fault { at, id: 0, fault: name.to_owned(), phase, note: String::new(), unheard_ms }
+    Event::Fault { at, id: 0, fault: name.to_owned(), phase, note: String::new(), hit: Vec::new(), unheard_ms }
 }
 
 fn leased() -> Thing {

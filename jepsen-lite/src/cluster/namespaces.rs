@@ -29,6 +29,8 @@ const PEER_PORT: u16 = 7401;
 const GOSSIP_PORT: u16 = 7402;
 /// The network between nodes. It exists in namespaces of this run only, so it may be the same in each run.
 const PEER_NET: [u8; 3] = [10, 250, 0];
+/// The last number of the harness's own address on the clients' network.
+const OWN_NUMBER: u8 = 254;
 /// Longest wait for a connection by which a round trip is measured.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// How names of namespaces and interfaces begin.
@@ -56,7 +58,7 @@ impl Namespaces {
             format!("-n {hub} link add br0 type bridge"),
             format!("-n {hub} link set br0 up"),
             format!("link add {bridge} type bridge"),
-            format!("addr add {}.254/24 dev {bridge}", dotted(net)),
+            format!("addr add {}/24 dev {bridge}", made.own_address()),
             format!("link set {bridge} up"),
         ];
         for index in 0..nodes {
@@ -167,6 +169,12 @@ impl Namespaces {
     }
 
     /// A /24 of its own per harness, so that several can run at the same time.
+    /// The address of the root namespace on the clients' network.
+    pub(crate) fn own_address(&self) -> Ipv4Addr {
+        let [a, b, c] = self.client_net();
+        Ipv4Addr::new(a, b, c, OWN_NUMBER)
+    }
+
     fn client_net(&self) -> [u8; 3] {
         let [_, _, high, low] = self.run.to_be_bytes();
         [10, 64 + high % 64, low]

@@ -95,6 +95,9 @@ pub(crate) enum Event {
         phase: FaultPhase,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         note: String,
+        /// The nodes that it was made of; none of what is made of links.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hit: Vec<String>,
         /// At the end of one in which packets between nodes were lost: longest time in which no gossip of a node, or none for
         /// one, arrived, milliseconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +114,8 @@ pub(crate) enum Event {
     Healed { at: u64 },
     /// All nodes serve again, so long after the heal.
     Recovered { at: u64 },
+    /// The harness itself was not run for so long until then: it answered no probe, and what it saw it saw late.
+    Stalled { at: u64, ms: u64 },
     /// Nodes were not run so often since then, as they say, that nothing can be said of when something expires.
     Starved { at: u64 },
     /// Changes in the log of a node, oldest first. `complete`: nothing of this run is missing before or between them.

@@ -87,6 +87,26 @@ pub(crate) enum Expect {
     At { revision: u64, by: OpId },
 }
 
+/// What becomes of an instance that the harness plays: the harness answers the probes of its check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Act {
+    /// It is registered, and well.
+    Register,
+    /// Its probes are answered with an error from now on.
+    Fail,
+    /// Its probes are not answered at all from now on.
+    Die,
+    /// It is well again from now on.
+    Recover,
+    /// It is drained.
+    Drain,
+    /// It is drained no more.
+    Undrain,
+    /// It is deregistered, for good.
+    Deregister,
+}
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
@@ -106,6 +126,14 @@ pub(crate) enum Call {
     Beat { thing: Thing },
     /// Asks for the state of an instance.
     Look { thing: Thing },
+    /// Does something with an instance that the harness plays.
+    Play { thing: Thing, act: Act },
+    /// Asks whom of the played instances to send requests to.
+    Pick {
+        service: String,
+        /// How many at most.
+        n: usize,
+    },
     /// Opens a session that may hold locks.
     Open,
     /// Says that the holder of a session is there.
@@ -143,6 +171,26 @@ impl Call {
         }
     }
 
+    /// Whether it happens in the log, and so needs a leader.
+    pub(crate) fn is_for_log(&self) -> bool {
+        match self {
+            Self::Put { .. }
+            | Self::Remove { .. }
+            | Self::Open
+            | Self::Renew { .. }
+            | Self::Acquire { .. }
+            | Self::Guarded { .. }
+            | Self::Release { .. } => true,
+            Self::Play { act, .. } => matches!(act, Act::Register | Act::Drain | Act::Undrain | Act::Deregister),
+            Self::Get { .. }
+            | Self::Beat { .. }
+            | Self::Look { .. }
+            | Self::Pick { .. }
+            | Self::Select { .. }
+            | Self::List { .. } => false,
+        }
+    }
+
     /// How fresh a read must be; `None` for writes.
     pub(crate) fn read(&self) -> Option<(Consistency, Option<u64>)> {
         match self {
@@ -160,6 +208,16 @@ impl Call {
             Self::Remove { .. } => "remove",
             Self::Beat { .. } => "beat",
             Self::Look { .. } => "look",
+            Self::Play { act, .. } => match act {
+                Act::Register => "register",
+                Act::Fail => "fail",
+                Act::Die => "die",
+                Act::Recover => "recover",
+                Act::Drain => "drain",
+                Act::Undrain => "undrain",
+                Act::Deregister => "deregister",
+            },
+            Self::Pick { .. } => "pick",
             Self::Open => "open",
             Self::Renew { .. } => "renew",
             Self::Acquire { .. } => "acquire",
@@ -264,6 +322,20 @@ pub(crate) enum Answer {
         /// Its first word, as the API has it.
         cause: String,
     },
+    /// Something was done with a played instance.
+    Played {
+        /// The log index; none of what the cluster is not told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+    },
+    /// Whom of the played instances to send requests to.
+    Chosen {
+        /// The log index of the registrations that they were picked from.
+        revision: u64,
+        /// Health was not asked.
+        fail_open: bool,
+        picks: Vec<String>,
+    },
     /// A session is open.
     Opened { session: String },
     /// It goes on.
@@ -296,7 +368,7 @@ impl Answer {
             | Self::Found { revision, .. }
             | Self::Listed { revision, .. }
             | Self::Picked { revision, .. } => Some(*revision),
-            // Keys under locks are judged by a checker of their own.
+            // Keys under locks and played instances are judged by checkers of their own.
             _ => None,
         }
     }

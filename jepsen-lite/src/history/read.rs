@@ -41,6 +41,8 @@ pub(crate) struct Fault {
     pub(crate) ended: Option<u64>,
     /// It could not be made, or hit nothing.
     pub(crate) skipped: bool,
+    /// The nodes that it was made of; none of what is made of links, or where nobody says.
+    pub(crate) hit: Vec<String>,
     /// Where packets between nodes were lost: longest time in which no gossip of a node, or none for one, arrived, milliseconds.
     pub(crate) unheard_ms: Option<u64>,
 }
@@ -74,6 +76,8 @@ pub(crate) struct History {
     pub(crate) recovered: Option<u64>,
     /// After the heal nodes were not run so often that nothing can be said of when something expires.
     pub(crate) starved: bool,
+    /// From when to when the harness was not run.
+    pub(crate) stalls: Vec<(u64, u64)>,
     /// The run ended in order.
     pub(crate) ended: bool,
     /// The time of the last event.
@@ -120,12 +124,13 @@ impl History {
                 operation.returned = if matches!(outcome, Outcome::Info { .. }) { u64::MAX } else { at };
                 operation.outcome = outcome;
             }
-            Event::Fault { at, id, fault, phase, note, unheard_ms } => {
+            Event::Fault { at, id, fault, phase, note, hit, unheard_ms } => {
                 self.until = self.until.max(at);
                 match phase {
                     FaultPhase::Begun | FaultPhase::Skipped => {
                         let skipped = phase == FaultPhase::Skipped;
-                        self.begin_fault(id, Fault { name: fault, note, begun: at, ended: None, skipped, unheard_ms })?;
+                        let (name, begun, ended) = (fault, at, None);
+                        self.begin_fault(id, Fault { name, note, begun, ended, skipped, hit, unheard_ms })?;
                     }
                     FaultPhase::Ended => {
                         self.end_fault(at, id, unheard_ms)?;
@@ -147,6 +152,9 @@ impl History {
             Event::Trouble { at, node, what } => self.troubles.push((at, node, what)),
             Event::Healed { at } => self.healed = Some(at),
             Event::Recovered { at } => self.recovered = Some(at),
+            Event::Stalled { at, ms } => {
+                self.stalls.push((at.saturating_sub(ms.saturating_mul(1_000_000)), at));
+            }
             Event::Starved { .. } => self.starved = true,
             Event::End { at } => {
                 self.until = self.until.max(at);
@@ -211,7 +219,7 @@ mod tests {
     fn a_fault_that_hit_nothing_counts_as_skipped() {
         let fault = |at, phase, note: &str| {
             let (fault, note) = ("duplication".to_owned(), note.to_owned());
-            Event::Fault { at, id: 0, fault, phase, note, unheard_ms: None }
+            Event::Fault { at, id: 0, fault, phase, note, hit: Vec::new(), unheard_ms: None }
         };
         let begun = fault(10, FaultPhase::Begun, "20 links: doubled 30–30 %");
         let history = |end| History::of(vec![begun.clone(), end]).unwrap().faults.remove(0);

@@ -29,8 +29,10 @@ const BEGINNING_BYTES_MAX: u64 = 12;
 pub(super) struct Begun {
     kind: Kind,
     targets: Vec<usize>,
-    /// Whom it hit.
+    /// What it is.
     pub(super) note: String,
+    /// The nodes that it hits; none of what it does to links.
+    pub(super) hit: Vec<String>,
     /// It is there until it is undone; else it was over with its making.
     pub(super) stays: bool,
 }
@@ -61,8 +63,8 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
     if targets.is_empty() && !matches!(kind, Kind::Partition(_) | Kind::Weather(_)) {
         bail!("there is no such node now");
     }
-    let names: Vec<&str> = targets.iter().map(|&index| cluster.nodes[index].name()).collect();
-    let mut begun = Begun { kind, note: names.join(" "), targets, stays: true };
+    let names: Vec<String> = targets.iter().map(|&index| cluster.nodes[index].name().to_owned()).collect();
+    let mut begun = Begun { kind, note: names.join(" "), hit: names, targets, stays: true };
     match kind {
         Kind::Kill(_) => begun.targets.iter().try_for_each(|&index| cluster.nodes[index].kill())?,
         Kind::PowerCut(_) => cluster.cut_power(&begun.targets)?,
