@@ -15,6 +15,7 @@ Examples:
   jepsen-lite run --workload registers --nemesis kill,pause --time-limit 30s
   jepsen-lite run --workload set --nemesis partition --seed 7 --nodes 5
   jepsen-lite suite jepsen-lite/suites/short.txt -- --store runs
+  jepsen-lite run --cluster staging.toml --workload set --nemesis kill,isolate
   jepsen-lite check jepsen-lite-runs/registers-kill-7/history.jsonl
   jepsen-lite list
 
@@ -50,8 +51,12 @@ pub(crate) enum Command {
     },
     /// Shows workloads, nemeses and checkers
     List,
-    /// Removes namespaces that a killed harness left
-    Sweep,
+    /// Removes namespaces and disks that a killed harness left here, or what runs registered in a cluster
+    Sweep {
+        /// The file of the cluster, as of `run`: remove every instance and key of jepsen-lite there
+        #[arg(long, value_name = "FILE")]
+        cluster: Option<PathBuf>,
+    },
 }
 
 /// How links are cut.
@@ -98,6 +103,10 @@ pub(crate) struct RunArgs {
     /// Operations on a register before another one takes its place, of workload `registers`
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) per_register: u64,
+    /// Do it to a cluster that runs already: the file names its nodes, and says by which commands they are broken and
+    /// mended (see docs/testing.md)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "network", "rollcall", "plant", "keep_data"])]
+    pub(crate) cluster: Option<PathBuf>,
     /// How links between nodes are cut
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) network: NetworkArg,

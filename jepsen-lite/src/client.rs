@@ -5,7 +5,9 @@
 //! `fail` only when the API promises that nothing happened or the connection was never made, else `info`.
 
 mod locks;
+mod names;
 mod played;
+mod removal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +24,14 @@ use rollcall_api::{
 use crate::history::{Again, Answer, Call, Expect, Held, OpId, Outcome, Thing};
 use crate::workload::leases;
 
+pub(crate) use names::Names;
 pub(crate) use played::Stage;
+pub(crate) use removal::Removed;
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// Longest listing that one page holds.
 const PAGE_MAX: u32 = 10_000;
-/// Name under which the harness writes: `op-` and the number of the operation. History and watches tell it back.
-const ACTOR_PREFIX: &str = "op-";
 /// Metadata key of an instance that holds the number of the operation that wrote it.
 const VALUE: &str = "op";
 
@@ -48,6 +50,8 @@ pub(crate) struct Place {
 pub(crate) struct Client {
     http: reqwest::Client,
     timeout: Duration,
+    /// How things are called.
+    pub(crate) names: Names,
     /// Where the played instances are, if this run has any.
     stage: Option<Arc<Stage>>,
 }
@@ -61,11 +65,6 @@ pub(crate) struct Insistence {
     pub(crate) again: bool,
 }
 
-/// Which operation an actor's name or a value tells of.
-pub(crate) fn op_of_actor(actor: &str) -> Option<OpId> {
-    actor.strip_prefix(ACTOR_PREFIX)?.parse().ok()
-}
-
 /// Which operation wrote an instance.
 pub(crate) fn op_of_instance(instance: &Instance) -> Option<OpId> {
     instance.metadata.get(VALUE)?.parse().ok()
@@ -75,7 +74,12 @@ impl Client {
     /// A client that waits `timeout` for an answer.
     pub(crate) fn new(timeout: Duration) -> Result<Self> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT.min(timeout)).no_proxy().build();
-        Ok(Self { http: http.context("cannot make an HTTP client")?, timeout, stage: None })
+        Ok(Self { http: http.context("cannot make an HTTP client")?, timeout, names: Names::default(), stage: None })
+    }
+
+    /// The same, which calls things so.
+    pub(crate) fn calling(self, names: Names) -> Self {
+        Self { names, ..self }
     }
 
     /// The same, which plays instances on a stage.
@@ -118,14 +122,14 @@ impl Client {
     }
 
     async fn attempt(&self, place: &Place, op: OpId, call: &Call) -> Outcome {
-        if let Some(request) = locks::request(&self.http, place, op, call) {
+        if let Some(request) = locks::request(&self.http, &self.names, (place, op), call) {
             return self.exchange(request, |status, _, body| locks::read_answer(call, status, body)).await;
         }
         let stage = self.stage.as_deref();
         if let Some(done) = played::play(stage, call) {
             return done;
         }
-        let played = played::request(&self.http, stage, (place, op), call);
+        let played = played::request((&self.http, stage), &self.names, (place, op), call);
         let request = match played.unwrap_or_else(|| self.request(place, op, call)) {
             Ok(request) => request,
             Err(error) => return Outcome::Fail { why: format!("unsendable: {error:#}"), revision: None },
@@ -154,20 +158,19 @@ impl Client {
 
     fn request(&self, place: &Place, op: OpId, call: &Call) -> Result<RequestBuilder> {
         let (method, path) = match call {
-            Call::Put { thing, .. } => (Method::PUT, path_of(thing)),
-            Call::Remove { thing, .. } => (Method::DELETE, path_of(thing)),
-            Call::Get { thing, .. } => (Method::GET, path_of(thing)),
-            Call::List { service, .. } => (Method::GET, paths::instances(service)),
-            Call::Select { service, .. } => (Method::POST, paths::select(service)),
-            Call::Beat { thing } => (Method::PUT, lease_of(thing)?),
-            Call::Look { thing } => (Method::GET, path_of(thing)),
+            Call::Put { thing, .. } => (Method::PUT, self.path_of(thing)),
+            Call::Remove { thing, .. } => (Method::DELETE, self.path_of(thing)),
+            Call::Get { thing, .. } => (Method::GET, self.path_of(thing)),
+            Call::List { service, .. } => (Method::GET, paths::instances(&self.names.outer(service))),
+            Call::Select { service, .. } => (Method::POST, paths::select(&self.names.outer(service))),
+            Call::Beat { thing } => (Method::PUT, self.lease_of(thing)?),
+            Call::Look { thing } => (Method::GET, self.path_of(thing)),
             other => anyhow::bail!("{} is no call of this API", other.kind()),
         };
         let mut request = self.http.request(method, format!("{}{path}{}", place.url, query_of(call)));
         if let Some((_, expect)) = call.write() {
-            request = request
-                .header(headers::ACTOR, format!("{ACTOR_PREFIX}{op}"))
-                .header(headers::IDEMPOTENCY_KEY, format!("{ACTOR_PREFIX}{op}"));
+            let name = self.names.actor(op);
+            request = request.header(headers::ACTOR, &name).header(headers::IDEMPOTENCY_KEY, &name);
             request = match expect {
                 Expect::Any => request,
                 Expect::Exists => request.header(IF_MATCH, "*"),
@@ -181,6 +184,21 @@ impl Client {
             Call::Select { n, .. } => request.json(&serde_json::json!({ "n": n })),
             _ => request,
         })
+    }
+
+    fn path_of(&self, thing: &Thing) -> String {
+        match thing {
+            Thing::Instance { service, id } => paths::instance(&self.names.outer(service), id),
+            Thing::Config { service } => paths::config(&self.names.outer(service)),
+            Thing::Key { key } => paths::key(&self.names.outer(key)),
+        }
+    }
+
+    fn lease_of(&self, thing: &Thing) -> Result<String> {
+        match thing {
+            Thing::Instance { service, id } => Ok(paths::lease(&self.names.outer(service), id)),
+            Thing::Config { .. } | Thing::Key { .. } => anyhow::bail!("{thing} has no lease"),
+        }
     }
 
     /// A GET of JSON outside of the history: the harness looks at the cluster.
@@ -230,21 +248,6 @@ impl Client {
 
 async fn body(response: Response) -> Result<Vec<u8>, reqwest::Error> {
     Ok(response.bytes().await?.to_vec())
-}
-
-fn path_of(thing: &Thing) -> String {
-    match thing {
-        Thing::Instance { service, id } => paths::instance(service, id),
-        Thing::Config { service } => paths::config(service),
-        Thing::Key { key } => paths::key(key),
-    }
-}
-
-fn lease_of(thing: &Thing) -> Result<String> {
-    match thing {
-        Thing::Instance { service, id } => Ok(paths::lease(service, id)),
-        Thing::Config { .. } | Thing::Key { .. } => anyhow::bail!("{thing} has no lease"),
-    }
 }
 
 fn query_of(call: &Call) -> String {

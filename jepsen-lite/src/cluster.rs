@@ -4,6 +4,7 @@
 //! was killed with -9 leaves nothing running either: nodes stop when their standard input closes, and namespaces of a dead
 //! harness are swept by the next run.
 
+mod attached;
 mod ballast;
 mod clocks;
 mod command;
@@ -16,6 +17,7 @@ mod node;
 mod ports;
 
 use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +29,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Place};
 
+pub(crate) use attached::{Attached, Command};
 use clocks::Clocks;
 pub(crate) use cuts::{Cuts, Traffic};
 use disks::Disks;
@@ -35,7 +38,7 @@ pub(crate) use fabric::{Counts, Link, Links};
 use members::Leaver;
 pub(crate) use members::Unchanged;
 use namespaces::Namespaces;
-pub(crate) use node::{Node, NodeOptions};
+pub(crate) use node::{Node, ProcessOptions};
 
 /// What the nodes of a run prove to each other to know.
 const SECRET: &str = "a secret of the nodes under test, and of nobody else";
@@ -49,6 +52,8 @@ pub(crate) enum Network {
     Endpoint,
     /// In the kernel, with a network namespace per node: needs root, `ip`, `nft` and `nsenter`.
     Namespaces,
+    /// By the commands of nodes that run elsewhere, which cut one node from all others.
+    Commands,
 }
 
 impl Network {
@@ -56,6 +61,7 @@ impl Network {
         match self {
             Self::Endpoint => "endpoint",
             Self::Namespaces => "namespaces",
+            Self::Commands => "commands",
         }
     }
 }
@@ -95,6 +101,10 @@ pub(crate) struct Cluster {
     namespaces: Option<Namespaces>,
     disks: Option<Disks>,
     clocks: Option<Clocks>,
+    /// Where nodes that run elsewhere probe this machine.
+    probed_at: Option<IpAddr>,
+    /// Nodes that a command cut off from all others.
+    isolated: Vec<usize>,
     client: Client,
     /// Their ids, in the same order, once they served.
     ids: Vec<u64>,
@@ -109,7 +119,7 @@ impl Cluster {
         make_gossip_key(&options.binary, &gossip_key_file)?;
         let slots = options.nodes + usize::from(options.has_spare);
         let namespaces = match options.network {
-            Network::Endpoint => None,
+            Network::Endpoint | Network::Commands => None,
             Network::Namespaces => Some(Namespaces::create(slots, !options.has_fabric)?),
         };
         let fabric = match &namespaces {
@@ -126,6 +136,8 @@ impl Cluster {
             namespaces,
             disks,
             clocks,
+            probed_at: None,
+            isolated: Vec::new(),
             client,
             ids: Vec::new(),
         };
@@ -136,7 +148,7 @@ impl Cluster {
         for (index, own) in addresses.iter().enumerate() {
             let others = addresses.iter().enumerate().filter(|(other, _)| *other != index);
             let name = format!("n{}", index + 1);
-            let node = Node::new(NodeOptions {
+            let options_of_node = ProcessOptions {
                 addresses: own.clone(),
                 join: others.map(|(_, other)| other.peer).collect(),
                 bootstrap_expect: (index < options.nodes).then_some(options.nodes),
@@ -151,11 +163,50 @@ impl Cluster {
                 clock: cluster.clocks.as_ref().map(|clocks| clocks.environment(index)),
                 namespace: cluster.namespaces.as_ref().map(|namespaces| namespaces.name(index)),
                 planted: options.planted.clone(),
-                name,
-            });
+            };
+            let node = Node::new(name, options_of_node);
             if index < options.nodes { cluster.nodes.push(node) } else { cluster.spare = Some(node) }
         }
         Ok(cluster)
+    }
+
+    /// Nodes that run elsewhere already.
+    pub(crate) fn attach(attached: Attached, client: Client) -> Self {
+        Self {
+            probed_at: attached.probed_at,
+            nodes: attached.into_nodes(),
+            spare: None,
+            leaver: None,
+            fabric: None,
+            namespaces: None,
+            disks: None,
+            clocks: None,
+            isolated: Vec::new(),
+            client,
+            ids: Vec::new(),
+        }
+    }
+
+    /// Whether the nodes are those that have a vote in one cluster, all of them, under their names there.
+    ///
+    /// # Errors
+    /// Who is missing, or is called otherwise.
+    pub(crate) async fn check_members(&self) -> Result<()> {
+        for node in &self.nodes {
+            let place = node.place();
+            let raft: RaftStatus = self.client.fetch(&place, paths::RAFT).await?;
+            if raft.node != place.node {
+                bail!("{} is called '{}', and '{}' in the file", place.url, raft.node, place.node);
+            }
+            let is_known = |voter: &&String| self.nodes.iter().any(|node| node.name() == voter.as_str());
+            if let Some(voter) = raft.voters.iter().find(|voter| !is_known(voter)) {
+                bail!("'{voter}' has a vote, and the file does not name it: a majority would be another one");
+            }
+            if !raft.voters.contains(&place.node) {
+                bail!("'{}' has no vote in its cluster: leave it out of the file", place.node);
+            }
+        }
+        Ok(())
     }
 
     /// The nodes and the spare one.
@@ -249,6 +300,9 @@ impl Cluster {
         if let Some(namespaces) = &self.namespaces {
             return namespaces.cut(cuts);
         }
+        if self.is_attached() {
+            return self.isolate(cuts);
+        }
         if !cuts.is_symmetric() || !cuts.is_plain() {
             bail!("the test endpoint cuts all traffic of both directions; --network namespaces can do more");
         }
@@ -275,12 +329,49 @@ impl Cluster {
         if let Some(namespaces) = &self.namespaces {
             return namespaces.cut(&Cuts::none(self.len()));
         }
+        if self.is_attached() {
+            return self.rejoin();
+        }
         for node in &mut self.nodes {
             if !node.is_running() {
                 continue;
             }
             let body = json!({ "nodes": [] });
             self.client.post(&node.place(), paths::BLOCK_PEERS, &body, Duration::from_secs(5)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the nodes run elsewhere.
+    fn is_attached(&self) -> bool {
+        self.nodes.iter().any(|node| node.commands().is_some())
+    }
+
+    /// Cuts off each node that is to hear nobody and to be heard by nobody.
+    fn isolate(&mut self, cuts: &Cuts) -> Result<()> {
+        self.rejoin()?;
+        let alone: Vec<usize> = (0..self.len()).filter(|&index| cuts.isolates(index)).collect();
+        let is_all = (0..self.len()).flat_map(|to| cuts.unheard_at(to).into_iter().map(move |from| (from, to)));
+        if !cuts.is_plain() || is_all.into_iter().any(|(from, to)| !alone.contains(&from) && !alone.contains(&to)) {
+            bail!("commands cut single nodes off, and nothing else");
+        }
+        for index in alone {
+            // One of which the command failed may be cut off, too.
+            self.isolated.push(index);
+            if let Some(commands) = self.nodes[index].commands() {
+                commands.run(Command::Isolate)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends that.
+    fn rejoin(&mut self) -> Result<()> {
+        while let Some(&index) = self.isolated.last() {
+            if let Some(commands) = self.nodes[index].commands() {
+                commands.run(Command::Rejoin)?;
+            }
+            self.isolated.pop();
         }
         Ok(())
     }
@@ -299,7 +390,13 @@ impl Cluster {
 
     /// An address of the harness that nodes reach, whatever becomes of the links between them.
     pub(crate) fn own_address(&self) -> IpAddr {
-        self.namespaces.as_ref().map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |namespaces| namespaces.own_address().into())
+        let of_namespaces = self.namespaces.as_ref().map(|namespaces| namespaces.own_address().into());
+        self.probed_at.or(of_namespaces).unwrap_or(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Whether nodes must answer for their links to be cut or mended: they do it themselves.
+    pub(crate) fn do_nodes_cut_links(&self) -> bool {
+        self.namespaces.is_none() && !self.is_attached()
     }
 
     /// Whether links can be cut in one direction only, or for some packets.
@@ -404,6 +501,15 @@ impl Cluster {
             bail!("{} reads the real clock: {} is not in its process", self.nodes[index].name(), clocks.library());
         }
         indexes.iter().try_for_each(|&index| clocks.set(index, seconds))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Err(error) = self.rejoin() {
+            // Whoever owns the nodes must know.
+            let _ = writeln!(std::io::stderr(), "jepsen-lite: nodes are still cut off: {error:#}");
+        }
     }
 }
 

@@ -67,9 +67,6 @@ fn carry_out(command: Command) -> Result<Verdict> {
         Command::Check { history } => Ok(session::judge(&history)?.verdict),
         Command::List => session::list().map(|()| Verdict::Valid),
         Command::Suite { file, table, extra } => suite::run(&file, table.as_deref(), &extra),
-        Command::Sweep => {
-            cluster::sweep();
-            Ok(Verdict::Valid)
-        }
+        Command::Sweep { cluster } => session::sweep(cluster.as_deref()).map(|()| Verdict::Valid),
     }
 }

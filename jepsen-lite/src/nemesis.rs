@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use crate::cluster::{Cluster, Unchanged};
+use crate::cluster::{Attached, Cluster, Command, Unchanged};
 use crate::dice::Dice;
 use crate::history::{Event, FaultPhase, Recorder};
 
@@ -118,6 +118,7 @@ impl Kind {
                 Self::Partition(Shape::Bridge),
             ],
         ),
+        ("isolate", &[Self::Partition(Shape::One), Self::Partition(Shape::Leader)]),
         ("one-way", &[Self::Partition(Shape::DeafLeader), Self::Partition(Shape::MuteLeader)]),
         ("flaky", &[Self::Partition(Shape::Flaky)]),
         ("planes", &[Self::Partition(Shape::GossipHalves), Self::Partition(Shape::PeerLeader)]),
@@ -155,6 +156,22 @@ impl Kind {
             Some((_, kinds)) => Ok(kinds),
             None => bail!("there is no nemesis '{name}'; `jepsen-lite list` shows them"),
         }
+    }
+
+    /// What must be done to nodes for it, where they run elsewhere; `None`: it cannot be made there.
+    pub(crate) const fn command(self) -> Option<Command> {
+        match self {
+            Self::Kill(_) => Some(Command::Kill),
+            Self::Pause(_) => Some(Command::Pause),
+            Self::Restart | Self::RollingRestart => Some(Command::Stop),
+            Self::Partition(Shape::One | Shape::Leader) => Some(Command::Isolate),
+            _ => None,
+        }
+    }
+
+    /// Whether the cluster itself does it, wherever it runs.
+    pub(crate) const fn is_asked_for(self) -> bool {
+        matches!(self, Self::TransferLeader)
     }
 
     /// Whether nodes need disks of their own for it.
@@ -254,6 +271,22 @@ impl Kind {
             Self::FlipBit => "flip bit",
         }
     }
+}
+
+/// Whether all faults of these nemeses can be made of nodes that run elsewhere.
+///
+/// # Errors
+/// The first nemesis that cannot, and why.
+pub(crate) fn check_attached(nemeses: &[String], attached: &Attached) -> Result<()> {
+    for name in nemeses {
+        for kind in Kind::of_name(name)?.iter().filter(|kind| !kind.is_asked_for()) {
+            let Some(command) = kind.command() else {
+                bail!("nemesis '{name}' needs nodes that the harness runs itself ({})", kind.describe());
+            };
+            attached.check(command).with_context(|| format!("nemesis '{name}' cannot be made with this file"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a fault of this description cuts links between nodes.
@@ -424,7 +457,7 @@ pub(crate) async fn heal(cluster: &mut Cluster) -> Result<()> {
     cluster.hasten_disks()?;
     cluster.empty_disks()?;
     cluster.mend_clocks()?;
-    if cluster.has_packet_filter() {
+    if !cluster.do_nodes_cut_links() {
         cluster.mend().await?;
     }
     for node in &mut cluster.nodes {
@@ -458,7 +491,7 @@ pub(crate) async fn make_whole(cluster: &mut Cluster, patience: Duration) -> Res
 }
 
 async fn try_to_make_whole(cluster: &mut Cluster) -> Result<(), Unchanged> {
-    if !cluster.has_packet_filter() {
+    if cluster.do_nodes_cut_links() {
         // Nodes that were told not to hear others must be told so by themselves, when they answer.
         cluster.mend().await.map_err(Unchanged::Cluster)?;
     }

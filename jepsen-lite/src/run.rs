@@ -19,8 +19,8 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::client::{Client, Insistence, Place, Stage, op_of_actor};
-use crate::cluster::{Cluster, ClusterOptions, Network, Node};
+use crate::client::{Client, Insistence, Names, Place, Stage};
+use crate::cluster::{Attached, Cluster, ClusterOptions, Network, Node};
 use crate::history::{Answer, Call, Event, LogEntry, Outcome, Recorder, RunInfo, Thing};
 use crate::nemesis::{self, Nemesis};
 use crate::watcher::Watcher;
@@ -64,6 +64,10 @@ pub(crate) struct RunOptions {
     pub(crate) network: Network,
     pub(crate) binary: PathBuf,
     pub(crate) planted: Option<String>,
+    /// The file of a cluster that runs already.
+    pub(crate) attached: Option<PathBuf>,
+    /// No other run's number.
+    pub(crate) number: u64,
     /// Where everything of this run goes.
     pub(crate) folder: PathBuf,
     pub(crate) command: String,
@@ -115,13 +119,23 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
         has_clocks: any_kind(&options.nemeses, nemesis::Kind::needs_clocks)?,
         planted: options.planted.clone(),
     };
-    let mut cluster = Cluster::prepare(&cluster_options, client.clone())?;
+    let mut cluster = match &options.attached {
+        Some(path) => Cluster::attach(Attached::read(path)?, client.clone()),
+        None => Cluster::prepare(&cluster_options, client.clone())?,
+    };
     let places = cluster.places();
     let recorder = Arc::new(Recorder::create(&options.history(), info(options, &places))?);
     cluster.start_all()?;
     options.or_interrupt(cluster.wait_ready(START_PATIENCE)).await?.context("the cluster does not come up")?;
     cluster.learn_ids().await?;
+    if options.attached.is_some() {
+        cluster.check_members().await?;
+    }
     let floor = client.fetch::<ClusterStatus>(&places[0], paths::CLUSTER).await?.revision;
+    let client = match &options.attached {
+        Some(_) => client.calling(Names::apart(options.number)),
+        None => client,
+    };
     let client = match options.workload {
         Workload::Health => client.on(Stage::open(cluster.own_address()).await?),
         _ => client,
@@ -129,8 +143,14 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
     let shared = Arc::new(Shared::new(run.recorder.clone(), options.per_register));
     let watch = run.watch();
-    options.or_interrupt(run.load(&shared)).await??;
-    options.or_interrupt(run.finish(&shared, &watch)).await??;
+    let loaded = options.or_interrupt(run.load(&shared)).await;
+    let done = match loaded {
+        Ok(Ok(())) => options.or_interrupt(run.finish(&shared, &watch)).await,
+        ended => ended,
+    };
+    let removed = run.remove_own().await;
+    done??;
+    removed?;
     watch.stop().await?;
     run.recorder.write(&Event::End { at: run.recorder.now() });
     run.recorder.check()
@@ -282,6 +302,21 @@ impl Run<'_> {
         self.recorder.write(&Event::Trouble { at: self.recorder.now(), node: node.to_owned(), what });
     }
 
+    /// Leaves nothing in a cluster that others use, too, whatever ended the run.
+    async fn remove_own(&self) -> Result<()> {
+        if self.options.attached.is_none() {
+            return Ok(());
+        }
+        let mut cluster = self.cluster.lock().await;
+        nemesis::heal(&mut cluster).await.context("the cluster could not be healed")?;
+        cluster.wait_ready(RECOVERY_PATIENCE).await?;
+        let place = self.places.first().context("no node")?;
+        let removed = self.client.remove_all(place, &self.client.names).await;
+        removed
+            .map(drop)
+            .context("what the run registered could not be removed; `jepsen-lite sweep --cluster` tries again")
+    }
+
     /// Heals, waits until everything serves, reads everything, and takes the cluster down.
     async fn finish(&self, shared: &Shared, watch: &Watch) -> Result<()> {
         let mut cluster = self.cluster.lock().await;
@@ -339,11 +374,11 @@ impl Run<'_> {
     /// Instances with a lease, on every node, until it says that they are silent, or it should have long ago.
     async fn final_looks(&self) -> Result<()> {
         let place = self.places.first().context("no node")?;
-        let path = format!("{}?limit={LOG_PAGE}", paths::instances(leases::SERVICE));
+        let path = format!("{}?limit={LOG_PAGE}", paths::instances(&self.client.names.outer(leases::SERVICE)));
         let listed: List<Instance> = self.client.fetch(place, &path).await?;
         let mut patience = Patience::new(leases::LATE, Instant::now());
         for instance in listed.items.iter().take(leases::LOOKED_AT_MAX) {
-            let call = Call::Look { thing: Thing::instance(&instance.service, &instance.id) };
+            let call = Call::Look { thing: Thing::instance(leases::SERVICE, &instance.id) };
             for (index, place) in self.places.iter().enumerate() {
                 let client = FINAL_CLIENTS + index as u64;
                 loop {
@@ -414,8 +449,9 @@ impl Run<'_> {
                 let path = format!("{}?limit={LOG_PAGE}{cursor}", paths::HISTORY);
                 let page: List<HistoryRecord> = self.client.fetch(place, &path).await?;
                 let since = page.items.iter().take_while(|record| record.revision > self.floor);
-                let asked_for = since.filter(|record| record.revision <= goal && is_of_things(record));
-                let new: Vec<LogEntry> = asked_for.map(entry).collect();
+                let asked_for =
+                    since.filter(|record| record.revision <= goal && is_of_things(record, &self.client.names));
+                let new: Vec<LogEntry> = asked_for.map(|record| entry(record, &self.client.names)).collect();
                 // Changes of keys are in no watch.
                 let watched = page.items.iter().filter(|record| record.service.is_some()).map(|record| record.revision);
                 last = last.max(watched.max().unwrap_or(0));
@@ -433,18 +469,21 @@ impl Run<'_> {
         Ok(last)
     }
 
-    /// Waits until all nodes have applied what the first one to be asked had committed.
+    /// Waits until all nodes have applied what any of them had when all were asked for the first time, and returns how far that is.
+    /// Others may go on writing meanwhile, in a cluster that they use, too.
     async fn wait_converged(&self) -> Result<u64> {
-        let start = Instant::now();
+        let (start, mut goal) = (Instant::now(), None);
         loop {
             let mut revisions = Vec::new();
             for place in &self.places {
                 let status: Result<ClusterStatus> = self.client.fetch(place, paths::CLUSTER).await;
                 revisions.extend(status.map(|status| status.revision));
             }
+            let is_complete = revisions.len() == self.places.len();
             let (least, most) = (revisions.iter().min().copied(), revisions.iter().max().copied());
-            match (least, most) {
-                (Some(least), Some(most)) if least == most && revisions.len() == self.places.len() => return Ok(most),
+            goal = goal.or(most.filter(|_| is_complete));
+            match (goal, least) {
+                (Some(goal), Some(least)) if is_complete && least >= goal => return Ok(goal),
                 _ if start.elapsed() > CONVERGENCE_PATIENCE => {
                     bail!("the nodes do not reach the same revision: {revisions:?}")
                 }
@@ -466,10 +505,8 @@ impl Run<'_> {
     fn look_for_panics<'n>(&self, nodes: impl Iterator<Item = &'n Node>) -> Result<()> {
         for node in nodes {
             // One that never joined wrote nothing.
-            if !node.log().exists() {
-                continue;
-            }
-            let log = fs::read(node.log()).with_context(|| format!("cannot read {}", node.log().display()))?;
+            let Some(path) = node.log().filter(|path| path.exists()) else { continue };
+            let log = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             let log = String::from_utf8_lossy(&log);
             if let Some(line) = log.lines().find(|line| line.contains("panicked at")) {
                 self.trouble(node.name(), format!("its log says: {line}"));
@@ -522,18 +559,18 @@ impl Watch {
 /// Whether a record is about what is written and read as a whole. Nobody asks for a transition of states: the cluster journals
 /// what it observed; and locks and played instances are judged by checkers of their
 /// own.
-fn is_of_things(record: &HistoryRecord) -> bool {
-    let is_played = record.service.as_deref().is_some_and(health::is_played);
-    record.action != "state"
-        && !is_played
-        && record.session.is_none()
-        && !record.key.as_deref().is_some_and(locks::is_ours)
+fn is_of_things(record: &HistoryRecord, names: &Names) -> bool {
+    let is_own_service = |name: &str| names.inner(name).is_some_and(|service| !health::is_played(service));
+    let is_own_key = |name: &str| names.inner(name).is_some_and(|key| !locks::is_ours(key));
+    let (service, key) = (record.service.as_deref(), record.key.as_deref());
+    let is_own = service.is_none_or(is_own_service) && key.is_none_or(is_own_key);
+    is_own && record.action != "state" && record.session.is_none()
 }
 
-fn entry(record: &HistoryRecord) -> LogEntry {
+fn entry(record: &HistoryRecord, names: &Names) -> LogEntry {
     LogEntry {
         revision: record.revision,
-        op: op_of_actor(&record.actor),
+        op: names.op_of_actor(&record.actor),
         removed: matches!(record.action.as_str(), "deregistered" | "removed" | "kv_removed"),
     }
 }

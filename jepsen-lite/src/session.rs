@@ -1,21 +1,26 @@
 //! From arguments to a verdict: what the commands do.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::check::{self, Verdict};
 use crate::cli::{NetworkArg, RunArgs};
-use crate::cluster::{self, Network};
+use crate::client::{Client, Names, Removed};
+use crate::cluster::{self, Attached, Network, Node};
 use crate::run::RunOptions;
 use crate::workload::Workload;
 use crate::{history, nemesis, report};
 
 /// Exit code after Ctrl-C while a run is judged: as of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
+
+/// Longest wait for an answer while a cluster is swept.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +98,47 @@ pub(crate) fn check(args: &RunArgs) -> Result<()> {
     names_of_nemeses(args).iter().try_for_each(|name| nemesis::Kind::of_name(name).map(drop))
 }
 
+/// Whether the run can be made of the nodes in a file, and their names.
+///
+/// # Errors
+/// When it cannot, and why.
+fn check_attached(path: &Path, workload: Workload, nemeses: &[String]) -> Result<usize> {
+    let attached = Attached::read(path)?;
+    let lacks = |what: &str| bail!("workload '{}' needs {what} in {}", workload.name(), path.display());
+    match workload {
+        Workload::Health if attached.probed_at.is_none() => lacks("'probed_at'")?,
+        Workload::Locks if !attached.has_consul() => lacks("'consul' of every node")?,
+        _ => {}
+    }
+    nemesis::check_attached(nemeses, &attached).with_context(|| format!("in {}", path.display()))?;
+    Ok(attached.names().count())
+}
+
+/// Removes what harnesses left that were killed: here, or in a cluster that others use, too.
+///
+/// # Errors
+/// When the cluster does not do it.
+pub(crate) fn sweep(cluster: Option<&Path>) -> Result<()> {
+    let Some(path) = cluster else {
+        cluster::sweep();
+        return Ok(());
+    };
+    let places = Attached::read(path)?.into_nodes().iter().map(Node::place).collect::<Vec<_>>();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    let client = Client::new(SWEEP_TIMEOUT)?;
+    let mut last = None;
+    for place in &places {
+        match runtime.block_on(client.remove_all(place, &Names::of_all_runs())) {
+            Ok(Removed { instances, keys }) => {
+                return writeln!(std::io::stdout(), "removed {instances} instances and {keys} keys")
+                    .context("cannot write");
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no node")))
+}
+
 fn names_of_nemeses(args: &RunArgs) -> Vec<String> {
     args.nemesis.iter().filter(|name| *name != "none").cloned().collect()
 }
@@ -101,9 +147,14 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     check(args)?;
     cluster::sweep();
     let (workload, nemeses) = (Workload::parse(&args.workload)?, names_of_nemeses(args));
+    let nodes = match &args.cluster {
+        Some(path) => check_attached(path, workload, &nemeses)?,
+        None => args.nodes.into(),
+    };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let seed = args.seed.unwrap_or(now.subsec_nanos().into());
     let network = match args.network {
+        _ if args.cluster.is_some() => Network::Commands,
         NetworkArg::Endpoint => Network::Endpoint,
         NetworkArg::Namespaces => Network::Namespaces,
         NetworkArg::Auto if rustix::process::geteuid().is_root() => Network::Namespaces,
@@ -111,21 +162,22 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
     };
     let named = if nemeses.is_empty() { "none".to_owned() } else { nemeses.join("+") };
     let folder = args.store.join(format!("{}-{}-{named}-{seed}", now.as_secs(), workload.name()));
-    let clients = args.clients.unwrap_or(usize::from(args.nodes) * 2);
-    if clients < args.nodes.into() {
-        bail!("{clients} clients leave nodes of {} without load: at least one for each is needed", args.nodes);
+    let clients = args.clients.unwrap_or(nodes * 2);
+    if clients < nodes {
+        bail!("{clients} clients leave nodes of {nodes} without load: at least one for each is needed");
     }
+    let of = match &args.cluster {
+        Some(path) => format!("--cluster {}", path.display()),
+        None => format!("--nodes {nodes} --network {}", network.name()),
+    };
     let command = format!(
-        "jepsen-lite run --workload {} --nemesis {} --time-limit {}ms --seed {seed} --nodes {} --clients {clients} --watchers {} --rate {} --per-register {} \
-         --network {}{}{}{}",
+        "jepsen-lite run --workload {} --nemesis {} --time-limit {}ms --seed {seed} {of} --clients {clients} --watchers {} --rate {} --per-register {}{}{}{}",
         workload.name(),
         if nemeses.is_empty() { "none".to_owned() } else { nemeses.join(",") },
         args.time_limit.as_millis(),
-        args.nodes,
         args.watchers,
         args.rate,
         args.per_register,
-        network.name(),
         args.min_ok.map(|count| format!(" --min-ok {count}")).unwrap_or_default(),
         args.rollcall.as_ref().map(|file| format!(" --rollcall {}", file.display())).unwrap_or_default(),
         args.plant.as_ref().map(|bug| format!(" --plant {bug}")).unwrap_or_default(),
@@ -134,7 +186,7 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
         workload,
         nemeses,
         seed,
-        nodes: args.nodes.into(),
+        nodes,
         clients,
         watchers: args.watchers,
         rate: args.rate,
@@ -142,7 +194,13 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
         min_ok: args.min_ok.unwrap_or(args.time_limit.as_secs() * 10).max(1),
         per_register: args.per_register,
         network,
-        binary: cluster::find_binary(args.rollcall.as_deref())?,
+        binary: match args.cluster {
+            // Nothing of it is started.
+            Some(_) => PathBuf::new(),
+            None => cluster::find_binary(args.rollcall.as_deref())?,
+        },
+        attached: args.cluster.clone(),
+        number: now.as_secs(),
         planted: args.plant.clone(),
         folder: std::path::absolute(&folder).with_context(|| format!("{} is no path", folder.display()))?,
         command,

@@ -12,7 +12,7 @@ use reqwest::{Response, StatusCode};
 use rollcall_api::{Change, WatchEvent, paths};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::client::{Client, Place, op_of_actor, op_of_instance};
+use crate::client::{Client, Place, op_of_instance};
 use crate::dice::Dice;
 use crate::history::{Event, OpId, Recorder, Seen, Thing};
 use crate::workload::health;
@@ -58,8 +58,8 @@ impl Watcher {
 
     /// Watches one node until `until`, or until the connection ends.
     async fn stay(&self, place: &Place, cursor: &mut Option<u64>, until: Instant) -> Result<()> {
-        let query =
-            if self.services.is_empty() { String::new() } else { format!("?service={}", self.services.join(",")) };
+        let services: Vec<String> = self.services.iter().map(|service| self.client.names.outer(service)).collect();
+        let query = if services.is_empty() { String::new() } else { format!("?service={}", services.join(",")) };
         let opened = timeout_at(until, self.client.open(place, &format!("{}{query}", paths::WATCH), *cursor)).await;
         let response = opened.context("no answer")??;
         match response.status() {
@@ -92,32 +92,36 @@ impl Watcher {
     fn take(&self, event: WatchEvent, cursor: &mut Option<u64>, snapshot: &mut Vec<(Thing, OpId)>) {
         let revision = event.resume_from();
         match event {
-            WatchEvent::Put(change) | WatchEvent::Delete(change) if health::is_played(&change.service) => {
-                // These have a checker of their own; for the others this is how far the watch is.
-                self.note(Seen::Bookmark { revision: change.revision });
-            }
             WatchEvent::Snapshot(part) => {
                 let instance = |instance: &rollcall_api::Instance| {
-                    (Thing::instance(&instance.service, &instance.id), op_of_instance(instance).unwrap_or_default())
+                    let thing = Thing::instance(self.own(&instance.service)?, &instance.id);
+                    Some((thing, op_of_instance(instance).unwrap_or_default()))
                 };
-                snapshot.extend(part.items.iter().filter(|item| !health::is_played(&item.service)).map(instance));
+                snapshot.extend(part.items.iter().filter_map(instance));
                 if part.last {
                     self.note(Seen::Snapshot { revision: part.revision, items: std::mem::take(snapshot) });
                 }
             }
             WatchEvent::Put(Change { revision, service, instance: Some(instance), .. }) => {
-                let thing = Thing::instance(&service, &instance.id);
-                self.note(Seen::Put { revision, thing, op: op_of_instance(&instance).unwrap_or_default() });
+                let op = op_of_instance(&instance).unwrap_or_default();
+                self.note(match self.own(&service) {
+                    Some(service) => Seen::Put { revision, thing: Thing::instance(service, &instance.id), op },
+                    None => Seen::Bookmark { revision },
+                });
             }
             WatchEvent::Config(Change { revision, service, actor, .. }) => {
-                self.note(Seen::Put {
-                    revision,
-                    thing: Thing::Config { service },
-                    op: op_of_actor(&actor).unwrap_or_default(),
+                let op = self.client.names.op_of_actor(&actor).unwrap_or_default();
+                self.note(match self.own(&service) {
+                    Some(service) => Seen::Put { revision, thing: Thing::Config { service: service.to_owned() }, op },
+                    None => Seen::Bookmark { revision },
                 });
             }
             WatchEvent::Delete(Change { revision, service, id: Some(id), actor, .. }) => {
-                self.note(Seen::Removed { revision, thing: Thing::instance(&service, &id), op: op_of_actor(&actor) });
+                let op = self.client.names.op_of_actor(&actor);
+                self.note(match self.own(&service) {
+                    Some(service) => Seen::Removed { revision, thing: Thing::instance(service, &id), op },
+                    None => Seen::Bookmark { revision },
+                });
             }
             // Instances have another status; that changes no registration, and says like a bookmark how far the watch is.
             WatchEvent::State(changes) => self.note(Seen::Bookmark { revision: changes.revision }),
@@ -129,6 +133,11 @@ impl Watcher {
             *cursor = Some(revision);
             self.reached.fetch_max(revision, Ordering::Relaxed);
         }
+    }
+
+    /// What the history calls a service, when watchers are judged by what becomes of it: played instances have a checker of their own.
+    fn own<'s>(&self, service: &'s str) -> Option<&'s str> {
+        self.client.names.inner(service).filter(|service| !health::is_played(service))
     }
 }
 

@@ -85,7 +85,7 @@ fn stale_reads(history: &History) -> (usize, Vec<Finding>) {
     };
     let (mut count, mut findings) = (0, Vec::new());
     for operation in history.operations.values() {
-        if !matches!(operation.call.read(), Some((Consistency::Stale, None))) || is_away(operation) {
+        if !is_stale_read(operation) || is_away(operation) {
             continue;
         }
         count += 1;
@@ -97,6 +97,11 @@ fn stale_reads(history: &History) -> (usize, Vec<Finding>) {
     (count, findings)
 }
 
+/// Whether its own node answers it, with what it has.
+fn is_stale_read(operation: &Operation) -> bool {
+    matches!(operation.call.read(), Some((Consistency::Stale, None)))
+}
+
 /// For each node, from when to when it may not have served: from a fault that hit it until it first answered after that.
 fn away(history: &History) -> BTreeMap<&str, Vec<(u64, u64)>> {
     let mut away: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
@@ -106,7 +111,9 @@ fn away(history: &History) -> BTreeMap<&str, Vec<(u64, u64)>> {
         let is_hit = |node: &&String| fault.hit.is_empty() || fault.hit.contains(node);
         for node in history.run.nodes.iter().filter(is_hit) {
             let later = history.operations.values().filter(|later| later.node == *node && later.invoked > ended);
-            let back = later.filter(|later| matches!(later.outcome, Outcome::Ok(_))).map(|later| later.returned).min();
+            // Other operations may have been carried out by another node, when this one refused them.
+            let answers = later.filter(|later| is_stale_read(later) && matches!(later.outcome, Outcome::Ok(_)));
+            let back = answers.map(|answer| answer.returned).min();
             away.entry(node).or_default().push((fault.begun, back.unwrap_or(u64::MAX)));
         }
     }

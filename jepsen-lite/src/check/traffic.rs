@@ -8,6 +8,8 @@ use super::{Finding, Judgement};
 use crate::history::{History, Outcome};
 use crate::nemesis::Kind;
 
+/// Findings after which no more are told.
+const FINDINGS_MAX: usize = 20;
 /// Longest time after the heal until all nodes serve.
 const RECOVERY_MAX_MS: u64 = 30_000;
 
@@ -54,6 +56,7 @@ pub(super) fn check(history: &History) -> Judgement {
     for (_, node, what) in &history.troubles {
         findings.push(Finding::invalid("node in trouble", format!("{node}: {what}"), []));
     }
+    findings.truncate(FINDINGS_MAX);
     judgement.figure("ok / fail / info", format!("{ok} / {fail} / {info}"));
     let made = history.faults.iter().filter(|fault| !fault.skipped).count();
     judgement.figure("faults (skipped)", format!("{made} ({})", history.faults.len() - made));

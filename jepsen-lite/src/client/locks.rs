@@ -4,7 +4,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Place, strange};
+use super::{Names, Place, strange};
 use crate::history::{Answer, Call, OpId, Outcome};
 use crate::workload::locks;
 
@@ -12,9 +12,14 @@ use crate::workload::locks;
 const NOT_DONE: [&str; 2] = ["No cluster leader", "rate limit exceeded, try again later"];
 
 /// The request of a call on locks; `None` of any other call.
-pub(super) fn request(http: &reqwest::Client, place: &Place, op: OpId, call: &Call) -> Option<RequestBuilder> {
+pub(super) fn request(
+    http: &reqwest::Client,
+    names: &Names,
+    (place, op): (&Place, OpId),
+    call: &Call,
+) -> Option<RequestBuilder> {
     let put = |path: &str, body: Value| http.put(format!("{}/v1/{path}", place.consul)).body(body.to_string());
-    let kv = |verb: &str, key: &str, session: &str| json!({ "KV": { "Verb": verb, "Key": key, "Session": session } });
+    let kv = |verb: &str, key: &str, session: &str| json!({ "KV": { "Verb": verb, "Key": names.outer(key), "Session": session } });
     Some(match call {
         // It hangs on nothing but its renewals, so that the checker knows when it ends.
         Call::Open => {
@@ -26,7 +31,7 @@ pub(super) fn request(http: &reqwest::Client, place: &Place, op: OpId, call: &Ca
         Call::Release { key, session } => put("txn", json!([kv("unlock", key, session)])),
         Call::Guarded { key, session, .. } => {
             // "b3A=" is base64 of "op": what is written does not matter, when does.
-            let write = json!({ "KV": { "Verb": "set", "Key": locks::guarded_by(key), "Value": "b3A=", "Flags": op } });
+            let write = json!({ "KV": { "Verb": "set", "Key": names.outer(&locks::guarded_by(key)), "Value": "b3A=", "Flags": op } });
             put("txn", json!([kv("check-session", key, session), write]))
         }
         _ => return None,

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::{ACTOR_PREFIX, Place, number, strange};
+use super::{Names, Place, number, strange};
 use crate::history::{Act, Answer, Call, OpId, Outcome, Thing};
 use crate::workload::health;
 
@@ -140,30 +140,35 @@ const NO_STAGE: &str = "nobody plays instances in this run";
 
 /// The request of a call on played instances; `None` of any other call.
 pub(super) fn request(
-    http: &reqwest::Client,
-    stage: Option<&Stage>,
+    (http, stage): (&reqwest::Client, Option<&Stage>),
+    names: &Names,
     (place, op): (&Place, OpId),
     call: &Call,
 ) -> Option<Result<RequestBuilder>> {
     let send = |method: Method, path: String| http.request(method, format!("{}{path}", place.url));
     let request = match call {
         Call::Pick { service, n } => {
-            return Some(Ok(send(Method::POST, paths::select(service)).json(&serde_json::json!({ "n": n }))));
+            return Some(Ok(
+                send(Method::POST, paths::select(&names.outer(service))).json(&serde_json::json!({ "n": n }))
+            ));
         }
-        Call::Play { thing: Thing::Instance { service, id }, act } => match act {
-            Act::Register => stage.context(NO_STAGE).map(|stage| {
-                // It is well from before the cluster can know of it.
-                stage.set(id, Condition::Well);
-                send(Method::PUT, paths::instance(service, id)).json(&stage.registration(op, id))
-            }),
-            Act::Drain => Ok(send(Method::POST, paths::drain(service, id))),
-            Act::Undrain => Ok(send(Method::POST, paths::undrain(service, id))),
-            Act::Deregister => Ok(send(Method::DELETE, paths::instance(service, id))),
-            Act::Fail | Act::Die | Act::Recover => return None,
-        },
+        Call::Play { thing: Thing::Instance { service, id }, act } => {
+            let service = names.outer(service);
+            match act {
+                Act::Register => stage.context(NO_STAGE).map(|stage| {
+                    // It is well from before the cluster can know of it.
+                    stage.set(id, Condition::Well);
+                    send(Method::PUT, paths::instance(&service, id)).json(&stage.registration(op, id))
+                }),
+                Act::Drain => Ok(send(Method::POST, paths::drain(&service, id))),
+                Act::Undrain => Ok(send(Method::POST, paths::undrain(&service, id))),
+                Act::Deregister => Ok(send(Method::DELETE, paths::instance(&service, id))),
+                Act::Fail | Act::Die | Act::Recover => return None,
+            }
+        }
         _ => return None,
     };
-    let name = format!("{ACTOR_PREFIX}{op}");
+    let name = names.actor(op);
     Some(request.map(|request| request.header(headers::ACTOR, &name).header(headers::IDEMPOTENCY_KEY, &name)))
 }
 

@@ -40,6 +40,11 @@ impl Cuts {
         (0..self.nodes()).filter(|&from| self.links[from][to]).collect()
     }
 
+    /// Whether a node and all others do not hear each other.
+    pub(crate) fn isolates(&self, node: usize) -> bool {
+        (0..self.nodes()).filter(|&other| other != node).all(|other| self.links[node][other] && self.links[other][node])
+    }
+
     /// Whether every cut is one in both directions.
     pub(crate) fn is_symmetric(&self) -> bool {
         (0..self.nodes()).all(|from| (0..self.nodes()).all(|to| self.links[from][to] == self.links[to][from]))

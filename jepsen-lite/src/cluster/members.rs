@@ -272,6 +272,8 @@ mod tests {
             namespaces: None,
             disks: None,
             clocks: None,
+            probed_at: None,
+            isolated: Vec::new(),
             client: Client::new(Duration::from_secs(5)).unwrap(),
             ids: vec![1, 2],
         }

@@ -1,14 +1,16 @@
-//! One node: a process, its folder, its log, and what can be done to it.
+//! One node: a process with its folder and its log, or something elsewhere that commands break and mend; and what can be done to it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use super::attached::{self, Commands};
 use crate::client::Place;
 
 /// Where a node listens.
@@ -21,10 +23,18 @@ pub(crate) struct Addresses {
     pub(crate) consul: SocketAddr,
 }
 
-/// How a node is started.
+/// What a node is started from.
+#[derive(Debug)]
+pub(crate) enum Program {
+    /// A program that the harness runs.
+    Own(Box<ProcessOptions>),
+    /// One that runs elsewhere already, and is reached by commands.
+    Attached(Commands),
+}
+
+/// How a node of the harness is started.
 #[derive(Debug, Clone)]
-pub(crate) struct NodeOptions {
-    pub(crate) name: String,
+pub(crate) struct ProcessOptions {
     pub(crate) addresses: Addresses,
     /// Peer addresses of the others.
     pub(crate) join: Vec<SocketAddr>,
@@ -49,11 +59,22 @@ pub(crate) struct Ended {
     pub(crate) log: PathBuf,
 }
 
-/// A node. Dropping it kills its process.
+/// What runs.
+#[derive(Debug)]
+enum Process {
+    Child(Child),
+    /// Something elsewhere, of which it is known how it ended when it was asked to.
+    Elsewhere {
+        stopped: bool,
+    },
+}
+
+/// A node. Dropping it kills its process; one that runs elsewhere goes on as it was found.
 #[derive(Debug)]
 pub(crate) struct Node {
-    options: NodeOptions,
-    process: Option<Child>,
+    place: Place,
+    program: Program,
+    process: Option<Process>,
     is_paused: bool,
     /// It was given a reason to end by itself.
     may_end: bool,
@@ -68,10 +89,23 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(options: NodeOptions) -> Self {
+    /// A node that the harness runs; it does not run yet.
+    pub(crate) fn new(name: String, options: ProcessOptions) -> Self {
+        let Addresses { http, consul, .. } = &options.addresses;
+        let place = Place { node: name, url: format!("http://{http}"), consul: format!("http://{consul}") };
+        Self::of(place, Program::Own(Box::new(options)), None)
+    }
+
+    /// A node that runs already.
+    pub(crate) fn attached(place: Place, commands: Commands) -> Self {
+        Self::of(place, Program::Attached(commands), Some(Process::Elsewhere { stopped: false }))
+    }
+
+    fn of(place: Place, program: Program, process: Option<Process>) -> Self {
         Self {
-            options,
-            process: None,
+            place,
+            program,
+            process,
             is_paused: false,
             may_end: false,
             is_end_noticed: false,
@@ -82,14 +116,33 @@ impl Node {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.options.name
+        &self.place.node
     }
 
     /// The name under which the cluster knows whoever is in its place now.
     pub(crate) fn member(&self) -> String {
         match self.successors {
-            0 => self.options.name.clone(),
-            count => format!("{}-{count}", self.options.name),
+            0 => self.place.node.clone(),
+            count => format!("{}-{count}", self.place.node),
+        }
+    }
+
+    /// How the harness runs it.
+    ///
+    /// # Errors
+    /// When it runs elsewhere.
+    fn own(&self) -> Result<&ProcessOptions> {
+        match &self.program {
+            Program::Own(options) => Ok(options),
+            Program::Attached(_) => bail!("{} runs elsewhere", self.name()),
+        }
+    }
+
+    /// What commands do to it; `None` of one that the harness runs.
+    pub(super) fn commands(&self) -> Option<&Commands> {
+        match &self.program {
+            Program::Own(_) => None,
+            Program::Attached(commands) => Some(commands),
         }
     }
 
@@ -98,29 +151,34 @@ impl Node {
         if self.process.is_some() {
             bail!("{} still runs", self.name());
         }
-        let data_dir = &self.options.data_dir;
+        let data_dir = &self.own()?.data_dir;
         // One that ended early may have made none.
         if data_dir.exists() {
             std::fs::remove_dir_all(data_dir).with_context(|| format!("cannot remove {}", data_dir.display()))?;
         }
         self.successors += 1;
         self.may_end = false;
-        self.options.bootstrap_expect = None;
+        if let Program::Own(options) = &mut self.program {
+            options.bootstrap_expect = None;
+        }
         Ok(())
     }
 
     pub(crate) fn place(&self) -> Place {
-        let Addresses { http, consul, .. } = &self.options.addresses;
-        let node = self.options.name.clone();
-        Place { node, url: format!("http://{http}"), consul: format!("http://{consul}") }
+        self.place.clone()
     }
 
-    pub(crate) fn data_dir(&self) -> &Path {
-        &self.options.data_dir
+    /// Where its data is.
+    ///
+    /// # Errors
+    /// When it runs elsewhere.
+    pub(crate) fn data_dir(&self) -> Result<&Path> {
+        Ok(&self.own()?.data_dir)
     }
 
-    pub(crate) fn log(&self) -> &Path {
-        &self.options.log
+    /// Its log, if it is here.
+    pub(crate) fn log(&self) -> Option<&Path> {
+        self.own().ok().map(|options| options.log.as_path())
     }
 
     /// Whether it was started and not stopped since by the harness.
@@ -153,20 +211,32 @@ impl Node {
         if self.process.is_some() {
             bail!("{} runs already", self.name());
         }
-        let log = self.open_log()?;
-        let copy = log.try_clone().context("cannot copy a file descriptor")?;
-        let mut command = self.command();
-        // The pipe stays open as long as this process lives, however it ends: no node outlives the harness.
-        // A group of its own: Ctrl-C at the terminal is for the harness, which ends it in its turn.
-        let started = command.process_group(0).stdin(Stdio::piped()).stdout(copy).stderr(log).spawn();
-        self.process = Some(started.with_context(|| format!("cannot start {command:?}"))?);
+        let process = match &self.program {
+            Program::Own(options) => Process::Child(self.spawn(options)?),
+            Program::Attached(commands) => {
+                commands.run(attached::Command::Start)?;
+                Process::Elsewhere { stopped: false }
+            }
+        };
+        self.process = Some(process);
         self.is_end_noticed = false;
         Ok(())
     }
 
-    fn command(&self) -> Command {
-        let NodeOptions { addresses, join, bootstrap_expect, data_dir, secret_file, binary, namespace, .. } =
-            &self.options;
+    fn spawn(&self, options: &ProcessOptions) -> Result<Child> {
+        let opened = OpenOptions::new().create(true).append(true).open(&options.log);
+        let log = opened.with_context(|| format!("cannot open {}", options.log.display()))?;
+        let copy = log.try_clone().context("cannot copy a file descriptor")?;
+        let mut command = self.command(options);
+        // The pipe stays open as long as this process lives, however it ends: no node outlives the harness.
+        // A group of its own: Ctrl-C at the terminal is for the harness, which ends it in its turn.
+        let started = command.process_group(0).stdin(Stdio::piped()).stdout(copy).stderr(log).spawn();
+        started.with_context(|| format!("cannot start {command:?}"))
+    }
+
+    fn command(&self, options: &ProcessOptions) -> Command {
+        let ProcessOptions { addresses, join, bootstrap_expect, data_dir, secret_file, binary, namespace, .. } =
+            options;
         let mut command = match namespace {
             Some(namespace) => {
                 let mut command = Command::new("nsenter");
@@ -181,7 +251,7 @@ impl Node {
         command.arg(format!("--consul={}", addresses.consul));
         command.arg(format!("--gossip={}", addresses.gossip)).arg(format!("--data-dir={}", data_dir.display()));
         command.arg(format!("--secret-file={}", secret_file.display()));
-        command.arg(format!("--gossip-key-file={}", self.options.gossip_key_file.display()));
+        command.arg(format!("--gossip-key-file={}", options.gossip_key_file.display()));
         if !join.is_empty() {
             let addresses: Vec<String> = join.iter().map(ToString::to_string).collect();
             command.arg(format!("--join={}", addresses.join(",")));
@@ -195,8 +265,8 @@ impl Node {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ROLLCALL_")) {
             command.env_remove(name);
         }
-        command.envs(self.options.clock.iter().flatten().map(|(name, value)| (name, value)));
-        if let Some(planted) = &self.options.planted {
+        command.envs(options.clock.iter().flatten().map(|(name, value)| (name, value)));
+        if let Some(planted) = &options.planted {
             command.env(PLANTED_VARIABLE, planted);
         }
         command
@@ -204,26 +274,43 @@ impl Node {
 
     /// Whether its process has this library in memory. One that is linked statically takes none.
     pub(crate) fn has_loaded(&self, library: &str) -> bool {
-        let maps = self.process.as_ref().map(|child| std::fs::read_to_string(format!("/proc/{}/maps", child.id())));
-        maps.is_some_and(|maps| maps.is_ok_and(|maps| maps.lines().any(|line| line.ends_with(library))))
+        let Some(Process::Child(child)) = &self.process else { return false };
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.id()));
+        maps.is_ok_and(|maps| maps.lines().any(|line| line.ends_with(library)))
     }
 
     /// Ends it in its tracks: `kill -9`. That it had ended by itself before is not forgotten: see [`Self::take_own_end`].
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.notice_own_end();
-        let Some(mut child) = self.process.take() else { bail!("{} does not run", self.name()) };
-        self.is_paused = false;
-        child.kill().with_context(|| format!("cannot kill {}", self.name()))?;
-        let status = child.wait().with_context(|| format!("cannot wait for {}", self.name()))?;
-        // Between the look and the signal there is a moment.
-        if status.signal() != Some(Signal::KILL.as_raw()) {
-            self.notice(status);
+        let name = self.place.node.clone();
+        match self.process.take() {
+            None => bail!("{name} does not run"),
+            Some(Process::Child(mut child)) => {
+                self.is_paused = false;
+                child.kill().with_context(|| format!("cannot kill {name}"))?;
+                let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+                // Between the look and the signal there is a moment.
+                if status.signal() != Some(Signal::KILL.as_raw()) {
+                    self.notice(&status.to_string());
+                }
+            }
+            Some(Process::Elsewhere { .. }) => {
+                self.is_paused = false;
+                if let Some(commands) = self.commands() {
+                    commands.run(attached::Command::Kill)?;
+                }
+            }
         }
         Ok(())
     }
 
     /// Stops its process (SIGSTOP). When this returns no thread of it runs.
     pub(crate) fn pause(&mut self) -> Result<()> {
+        if let (Some(Process::Elsewhere { .. }), Some(commands)) = (&self.process, self.commands()) {
+            commands.run(attached::Command::Pause)?;
+            self.is_paused = true;
+            return Ok(());
+        }
         let pid = self.signal(Signal::STOP)?.with_context(|| format!("{} has ended", self.name()))?;
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::process::waitid(WaitId::Pid(pid), options).with_context(|| format!("{} did not stop", self.name()))?;
@@ -234,7 +321,10 @@ impl Node {
     /// Lets a paused process go on (SIGCONT).
     pub(crate) fn resume(&mut self) -> Result<()> {
         self.is_paused = false;
-        self.signal(Signal::CONT).map(drop)
+        match (&self.process, self.commands()) {
+            (Some(Process::Elsewhere { .. }), Some(commands)) => commands.run(attached::Command::Resume),
+            _ => self.signal(Signal::CONT).map(drop),
+        }
     }
 
     /// Notes something that it must not do; [`Self::take_complaints`] tells of it.
@@ -250,17 +340,26 @@ impl Node {
     /// Asks it to stop (SIGTERM); [`Self::look_ended`] says when it has.
     pub(crate) fn terminate(&mut self) -> Result<()> {
         self.notice_own_end();
-        self.signal(Signal::TERM)?;
+        if let (Some(Process::Elsewhere { .. }), Some(commands)) = (&self.process, self.commands()) {
+            commands.run(attached::Command::Stop)?;
+            self.process = Some(Process::Elsewhere { stopped: true });
+        } else {
+            self.signal(Signal::TERM)?;
+        }
         // What ends from here on was asked to.
         self.is_end_noticed = true;
         Ok(())
     }
 
     /// How the process ended; `None` while it runs, or when it was not started. Ended or not, it counts as started until
-    /// [`Self::forget`].
+    /// [`Self::forget`]. That one elsewhere ended is seen only when it was asked to.
     pub(crate) fn look_ended(&mut self) -> Option<Ended> {
-        let status = self.process.as_mut()?.try_wait().ok()??;
-        Some(Ended { how: status.to_string(), log: self.options.log.clone() })
+        let how = self.process.as_mut()?.how_ended()?;
+        Some(self.ended(&how))
+    }
+
+    fn ended(&self, how: &str) -> Ended {
+        Ended { how: how.to_owned(), log: self.log().unwrap_or(Path::new("its log")).to_owned() }
     }
 
     /// How its process ended, if it did so by itself, without a reason, and nobody was told yet.
@@ -270,16 +369,16 @@ impl Node {
     }
 
     fn notice_own_end(&mut self) {
-        if let Some(Ok(Some(status))) = self.process.as_mut().map(Child::try_wait) {
-            self.notice(status);
+        if let Some(how) = self.process.as_mut().and_then(Process::how_ended) {
+            self.notice(&how);
         }
     }
 
-    /// The process ended with this status, and the harness did not do that.
-    fn notice(&mut self, status: ExitStatus) {
+    /// The process ended so, and the harness did not do that.
+    fn notice(&mut self, how: &str) {
         if !self.may_end && !self.is_end_noticed {
             self.is_end_noticed = true;
-            self.untold_end = Some(Ended { how: status.to_string(), log: self.options.log.clone() });
+            self.untold_end = Some(self.ended(how));
         }
     }
 
@@ -294,19 +393,24 @@ impl Node {
 
     /// Sends a signal; `None` when the process has ended.
     fn signal(&mut self, signal: Signal) -> Result<Option<Pid>> {
-        let Some(child) = &mut self.process else { bail!("{} does not run", self.options.name) };
+        let Some(Process::Child(child)) = &mut self.process else { bail!("{} does not run", self.place.node) };
         // The pid of one that ended and was looked at may be another program's by now; one that ends from here on keeps its pid.
         if child.try_wait().context("cannot look at a process")?.is_some() {
             return Ok(None);
         }
         let pid = Pid::from_child(child);
-        rustix::process::kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.options.name))?;
+        rustix::process::kill_process(pid, signal).with_context(|| format!("cannot signal {}", self.place.node))?;
         Ok(Some(pid))
     }
+}
 
-    fn open_log(&self) -> Result<File> {
-        let opened = OpenOptions::new().create(true).append(true).open(&self.options.log);
-        opened.with_context(|| format!("cannot open {}", self.options.log.display()))
+impl Process {
+    /// How it ended, if it has.
+    fn how_ended(&mut self) -> Option<String> {
+        match self {
+            Self::Child(child) => child.try_wait().ok()?.map(|status| status.to_string()),
+            Self::Elsewhere { stopped } => stopped.then(|| "stopped".to_owned()),
+        }
     }
 }
 
@@ -315,10 +419,31 @@ const PLANTED_VARIABLE: &str = "PLANTED_BUG";
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut child) = self.process.take() {
-            // It may have ended already; then there is nothing left to do.
-            let _ = child.kill();
-            let _ = child.wait();
+        match self.process.take() {
+            Some(Process::Child(mut child)) => {
+                // It may have ended already; then there is nothing left to do.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            process => self.leave_as_found(
+                process.is_some_and(|process| !matches!(process, Process::Elsewhere { stopped: true })),
+            ),
+        }
+    }
+}
+
+impl Node {
+    /// Lets one elsewhere run as it did before the harness came.
+    fn leave_as_found(&self, is_up: bool) {
+        let Some(commands) = self.commands() else { return };
+        let left = match (is_up, self.is_paused) {
+            (true, false) => Ok(()),
+            (true, true) => commands.run(attached::Command::Resume),
+            (false, _) => commands.run(attached::Command::Start),
+        };
+        if let Err(error) = left {
+            // Whoever owns it must know.
+            let _ = writeln!(std::io::stderr(), "jepsen-lite: {} is not as it was found: {error:#}", self.name());
         }
     }
 }
@@ -327,29 +452,31 @@ impl Drop for Node {
 impl Node {
     /// A node of a test, whose process is a shell that runs this, and whose program cannot be started again.
     pub(super) fn of_shell(name: &str, http: SocketAddr, script: &str) -> Self {
-        let mut node = Self::new(NodeOptions {
-            name: name.to_owned(),
-            addresses: Addresses { http, peer: http, gossip: http, consul: http },
-            join: Vec::new(),
-            bootstrap_expect: None,
-            data_dir: PathBuf::from("no such folder"),
-            log: PathBuf::from("/dev/null"),
-            secret_file: PathBuf::new(),
-            gossip_key_file: PathBuf::new(),
-            binary: PathBuf::from("no such program"),
-            namespace: None,
-            clock: None,
-            planted: None,
-        });
+        let mut node = Self::new(
+            name.to_owned(),
+            ProcessOptions {
+                addresses: Addresses { http, peer: http, gossip: http, consul: http },
+                join: Vec::new(),
+                bootstrap_expect: None,
+                data_dir: PathBuf::from("no such folder"),
+                log: PathBuf::from("/dev/null"),
+                secret_file: PathBuf::new(),
+                gossip_key_file: PathBuf::new(),
+                binary: PathBuf::from("no such program"),
+                namespace: None,
+                clock: None,
+                planted: None,
+            },
+        );
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(script).stdin(Stdio::piped());
-        node.process = Some(shell.spawn().expect("there is a shell"));
+        node.process = Some(Process::Child(shell.spawn().expect("there is a shell")));
         node
     }
 
     /// Closes the input of its script, and waits until that has ended.
     pub(super) fn let_end(&mut self) {
-        let child = self.process.as_mut().expect("it runs");
+        let Some(Process::Child(child)) = &mut self.process else { panic!("it does not run") };
         drop(child.stdin.take());
         let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         rustix::process::waitid(WaitId::Pid(Pid::from_child(child)), ended).expect("the child is ours");
@@ -372,7 +499,8 @@ mod tests {
     }
 
     fn wait_ended(node: &Node) {
-        let pid = Pid::from_child(node.process.as_ref().unwrap());
+        let Some(Process::Child(child)) = &node.process else { panic!("it does not run") };
+        let pid = Pid::from_child(child);
         rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).unwrap();
     }
 

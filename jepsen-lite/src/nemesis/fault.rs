@@ -143,7 +143,7 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
         Kind::TornTail => {
             let victim = *begun.targets.first().context("no node")?;
             cluster.nodes[victim].kill()?;
-            begun.note = format!("{}: {}", begun.note, tear(cluster.nodes[victim].data_dir(), dice)?);
+            begun.note = format!("{}: {}", begun.note, tear(cluster.nodes[victim].data_dir()?, dice)?);
         }
     }
     Ok(begun)
@@ -330,7 +330,7 @@ fn tear(data_dir: &Path, dice: &mut Dice) -> Result<String> {
 /// what it says; or it refuses, and is replaced by a new node.
 async fn flip_and_restart(cluster: &mut Cluster, victim: usize, dice: &mut Dice) -> Result<String> {
     cluster.nodes[victim].kill()?;
-    let path = newest_log_file(cluster.nodes[victim].data_dir())?;
+    let path = newest_log_file(cluster.nodes[victim].data_dir()?)?;
     let mut bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     // Not near the end, where damage may look like a write that was torn, which was never acknowledged.
     let (place, bit) = (dice.below(bytes.len() / 4 * 3), dice.below(8));

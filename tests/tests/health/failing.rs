@@ -5,6 +5,7 @@ use std::time::Instant;
 use rollcall_tests::{Cluster, DEADLINE, note, registration, wait_until};
 use serde_json::{Value, json};
 
+use crate::journal::wait_told;
 use crate::support::{Target, all, checked_by_http, health, probers, register, wait_state};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,6 +81,34 @@ async fn the_word_of_a_dead_node_keeps_no_instance_passing() {
     .await;
     target.revive().await;
     wait_state(&left, "web-1", "passing", &["observed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_starts_again_takes_nobody_for_starting_who_was_seen_to_pass() {
+    let cluster = Cluster::start(3).await;
+    let mut target = Target::start().await;
+    let nodes = all(&cluster);
+    register(nodes[0], "web-1", &checked_by_http(target.port())).await;
+    wait_state(&nodes, "web-1", "passing", &["observed"]).await;
+    target.kill().await;
+    wait_state(&nodes, "web-1", "critical", &["confirmed"]).await;
+    for node in &nodes {
+        wait_told(node, "web-1", "critical").await;
+    }
+    // It was registered less than half a minute ago, which is no excuse any more.
+    let first = probers(nodes[0], "web-1").await.first().cloned().expect("somebody probes it");
+    let again = nodes.iter().find(|node| node.name() == first).expect("a prober is a node");
+    again.kill9();
+    again.start();
+    again.wait_ready().await;
+    wait_until("the one that started again to see it fail itself", DEADLINE, async || {
+        let health = health(again, "web-1").await;
+        let observers = health["observers"].as_array().cloned().unwrap_or_default();
+        let own = observers.iter().find(|it| it["node"] == first.as_str()).cloned().unwrap_or_default();
+        assert_ne!(own["says"]["state"], "starting", "{health}");
+        if own["says"]["state"] == "critical" { Ok(()) } else { Err(health.to_string()) }
+    })
+    .await;
 }
 
 /// Whether it passes though nobody whose word counts says so.

@@ -23,7 +23,7 @@ async fn states(node: &Node, id: &str) -> Vec<String> {
 }
 
 /// Waits until the last state that history tells of an instance is `last`.
-async fn wait_told(node: &Node, id: &str, last: &str) {
+pub(crate) async fn wait_told(node: &Node, id: &str, last: &str) {
     wait_until(&format!("{id} to be {last} in history"), DEADLINE, async || {
         let states = states(node, id).await;
         if states.last().map(String::as_str) == Some(last) { Ok(()) } else { Err(format!("{states:?}")) }

@@ -35,7 +35,7 @@ use super::metrics;
 use super::prober::Probe;
 use super::schedule::{Order, Schedule, Scrape};
 use super::slots::{SlotChange, Slots, expected, is_watched, slot_of, tenancy_of};
-use super::tracked::{Checks, Moment, Registered, Report, Run, Tracked};
+use super::tracked::{Checks, Moment, Registered, Report, Run, Tracked, has_verdict};
 use super::trends::{Forecasting, News};
 use super::view::{Evidence, HealthReader, HealthSnapshot, Stale, View};
 use crate::clock::wall_clock;
@@ -295,7 +295,8 @@ impl<P: Probe> Task<P> {
             expected: expected(catalog, &ServiceKey::from(&instance.service)),
             known: if agreed == Status::Critical { agreed } else { journaled.status },
             checks: agreed_checks.unwrap_or(journaled.checks),
-            is_new: matches!(agreed, Status::Unknown | Status::Starting),
+            // A node that has just started has heard nobody yet; the journal knows.
+            is_new: !has_verdict(agreed) && !has_verdict(journaled.status),
         }
     }
 

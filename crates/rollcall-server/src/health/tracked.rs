@@ -527,7 +527,8 @@ fn watches(spec: &InstanceSpec, begins: impl Fn(usize, &CheckSpec) -> Status, at
     ttl_checks(spec).filter_map(watch).collect()
 }
 
-fn has_verdict(status: Status) -> bool {
+/// Whether somebody made up their mind.
+pub(super) fn has_verdict(status: Status) -> bool {
     !matches!(status, Status::Unknown | Status::Starting)
 }
 

@@ -234,8 +234,9 @@ impl Health {
             };
             if is_wanted {
                 let agreed = self.agreed(instance).status;
-                let known = if agreed == Status::Critical { agreed } else { catalog.journaled(instance).status };
-                let is_new = matches!(agreed, Status::Unknown | Status::Starting);
+                let journaled = catalog.journaled(instance).status;
+                let known = if agreed == Status::Critical { agreed } else { journaled };
+                let is_new = [agreed, journaled].iter().all(|status| *status <= Status::Starting);
                 let wall = Duration::from_millis(self.epoch) + now.since(MonoTime::default());
                 let age = wall.saturating_sub(Duration::from_millis(instance.registered_at.get()));
                 let begun = Begun { known, is_new, age };
