@@ -1,8 +1,8 @@
 //! The availability checker: what goes on while one node has a fault.
 //!
-//! How long writes pause, from the first that is asked for to the first that is done, is told as a figure, and is the benchmark's to
-//! judge (`rollcall-bench failover`): here the machine has other things to do. What does not depend on that is judged: writes go on at all, and a node that no fault hit refuses no
-//! stale read.
+//! How long writes pause, while there is one to do, is told as a figure, and is the benchmark's to judge (`rollcall-bench failover`):
+//! here the machine has other things to do. What does not depend on that is judged: writes go on at all, and a node that no fault hit
+//! refuses no stale read.
 
 use std::collections::BTreeMap;
 
@@ -21,28 +21,15 @@ const PAUSE_MAX_MS: u64 = 15_000;
 
 pub(super) fn check(history: &History) -> Judgement {
     let mut judgement = Judgement::new("availability");
-    let writes = writes(history);
     let mut pauses = Vec::new();
     let losses = if history.run.nodes.len() < NODES_MIN { &[] } else { history.faults.as_slice() };
     for fault in losses.iter().filter(|fault| is_loss_of_leader(history, fault)) {
-        let ended = fault.ended.or(history.healed).unwrap_or(u64::MAX);
-        // Of one that began before the fault nobody knows when it was done.
-        let mut since = writes.iter().filter(|write| write.invoked >= fault.begun);
-        let Some(asked) = since.next().filter(|first| first.invoked < ended).map(|first| first.invoked) else {
-            continue;
-        };
-        let is_done = |write: &&&Operation| matches!(write.outcome, Outcome::Ok(_));
-        let done = writes.iter().filter(|write| write.invoked >= fault.begun).filter(is_done);
-        let pause = done.map(|write| write.returned).min().map(|first| (first - asked) / MS);
-        if let Some(pause) = pause.filter(|pause| *pause <= PAUSE_MAX_MS) {
-            pauses.push(pause);
-        } else if history.ended {
-            let what = match pause {
-                Some(pause) => format!("{} at {} ms: no write for {pause} ms", fault.name, fault.begun / MS),
-                None => format!("{} at {} ms: no write any more", fault.name, fault.begun / MS),
-            };
+        let Some(pause) = longest_pause(history, fault) else { continue };
+        if pause > PAUSE_MAX_MS && history.ended {
+            let what = format!("{} at {} ms: no write for {pause} ms", fault.name, fault.begun / MS);
             judgement.findings.push(Finding::invalid("unavailable", what, []));
         }
+        pauses.push(pause);
     }
     let (judged, refused) = stale_reads(history);
     judgement.findings.extend(refused);
@@ -56,12 +43,31 @@ pub(super) fn check(history: &History) -> Judgement {
     judgement
 }
 
-/// What the log would have to take in, in the order in which it was asked for.
-fn writes(history: &History) -> Vec<&Operation> {
-    let mut writes: Vec<&Operation> =
-        history.operations.values().filter(|operation| operation.call.is_for_log()).collect();
-    writes.sort_by_key(|write| write.invoked);
-    writes
+/// The longest time during a fault, milliseconds, in which a write was under way and none was acknowledged; `None` when none was asked
+/// for. One that has not ended with the fault is followed to its end.
+fn longest_pause(history: &History, fault: &Fault) -> Option<u64> {
+    let ended = fault.ended.or(history.healed).unwrap_or(history.until);
+    let writes = history.operations.values().filter(|operation| operation.call.is_for_log());
+    let writes: Vec<&Operation> =
+        writes.filter(|write| write.returned > fault.begun && write.invoked < ended).collect();
+    let done = writes.iter().filter(|write| matches!(write.outcome, Outcome::Ok(_)));
+    let mut acknowledged: Vec<u64> = done.map(|write| write.returned).collect();
+    acknowledged.sort_unstable();
+    if acknowledged.last().is_none_or(|last| *last < ended) {
+        // The first that was asked for later is the end of a pause that lasts until then.
+        let later = history.operations.values().filter(|it| it.call.is_for_log() && it.invoked >= ended);
+        let later = later.filter(|it| matches!(it.outcome, Outcome::Ok(_))).map(|it| it.returned).min();
+        acknowledged.push(later.unwrap_or(history.until));
+    }
+    let (mut longest, mut since) = (None, fault.begun);
+    for at in acknowledged {
+        let under_way = writes.iter().filter(|write| write.returned > since && write.invoked < at);
+        if let Some(asked) = under_way.map(|write| write.invoked.max(since)).min() {
+            longest = longest.max(Some((at - asked) / MS));
+        }
+        since = at;
+    }
+    longest
 }
 
 /// Whether a fault took the leader, and nothing else was wrong meanwhile.
@@ -179,7 +185,7 @@ mod tests {
         finds("kill leader", &[lost.as_slice(), &[(700, "write"), (2_000, "over"), (2_100, "end")]].concat(), &[]);
         finds(
             "kill leader",
-            &[lost.as_slice(), &[(20, "stuck"), (2_000, "over"), (2_100, "end")]].concat(),
+            &[lost.as_slice(), &[(20, "stuck"), (2_000, "over"), (17_000, "end")]].concat(),
             &["unavailable"],
         );
         finds(

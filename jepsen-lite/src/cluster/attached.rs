@@ -5,7 +5,8 @@
 //! probed_at = "10.0.0.9"
 //!
 //! # Run by `sh -c`, within a minute. `$name` is the node's name, and so is every other word that it is given below.
-//! # What is left out cannot be done to these nodes.
+//! # What is left out cannot be done to these nodes. There are also stop (in order, and wait), pause and resume, isolate (from all
+//! # other nodes, but not from this machine) and rejoin, and `functions`, which stand before each of them.
 //! [commands]
 //! kill = "ssh $host sudo systemctl kill -s KILL rollcall"
 //! start = "ssh $host sudo systemctl start rollcall"
@@ -50,6 +51,8 @@ pub(crate) struct Attached {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Texts {
+    /// What stands before each of the others: functions that they call.
+    functions: String,
     /// Ends it in its tracks.
     kill: Option<String>,
     /// Starts one that was killed or stopped.
@@ -202,9 +205,10 @@ impl Commands {
     pub(super) fn run(&self, command: Command) -> Result<()> {
         let name = command.name();
         let text = self.texts.text(command).with_context(|| format!("there is no command '{name}'"))?;
+        let text = format!("{}\n{text}", self.texts.functions);
         let words: Vec<(&str, &str)> = self.words.iter().map(|(name, word)| (name.as_str(), word.as_str())).collect();
         // A minute, and ten seconds for one that does not heed it.
-        let arguments = ["--kill-after=10", COMMAND_SECONDS, "sh", "-c", text];
+        let arguments = ["--kill-after=10", COMMAND_SECONDS, "sh", "-c", &text];
         let done = tokio::task::block_in_place(|| ask_with(&words, "timeout", &arguments, ""));
         done.map(drop).with_context(|| format!("the command '{name}'"))
     }
@@ -219,7 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("said");
         let text = format!(
-            "[commands]\nkill = 'echo \"$name at $place\" > {}; exit 3'\n[[nodes]]\nname = \"n 1\"\nurl = \"http://h:1/\"\nplace = \"a b\"\n",
+            "[commands]\nfunctions = 'say() {{ echo \"$name at $place\"; }}'\nkill = 'say > {}; exit 3'\n[[nodes]]\nname = \"n 1\"\nurl = \"http://h:1/\"\nplace = \"a b\"\n",
             file.display()
         );
         let node = Attached::parse(&text).unwrap().into_nodes().remove(0);
