@@ -132,6 +132,7 @@ impl Cluster {
             join: self.nodes.iter().map(|node| node.options().peer).collect(),
             bootstrap_expect: None,
             arguments: self.arguments.clone(),
+            open_files_max: None,
         }
     }
 

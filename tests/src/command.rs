@@ -24,7 +24,18 @@ pub struct Finished {
 
 /// A command of the binary under test, without the `ROLLCALL_…` variables of the test run.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(binary());
+    own(Command::new(binary()))
+}
+
+/// The same, started by another program, which becomes it.
+pub(crate) fn command_under(starter: &[&str]) -> Command {
+    let (program, arguments) = starter.split_first().expect("a program");
+    let mut command = Command::new(program);
+    command.args(arguments).arg(binary());
+    own(command)
+}
+
+fn own(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"ROLLCALL_") {
             command.env_remove(name);

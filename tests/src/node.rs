@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Method;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use crate::command::command;
+use crate::command::{command, command_under};
 use crate::http::{Answer, Call};
 use crate::wait::{DEADLINE, Waited, wait_until};
 
@@ -39,6 +39,8 @@ pub struct NodeOptions {
     pub bootstrap_expect: Option<usize>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Most files that it may have open; `None` leaves that as it is.
+    pub open_files_max: Option<u64>,
 }
 
 /// A node of a test.
@@ -75,7 +77,10 @@ impl Node {
         let mut process = self.process();
         assert!(process.is_none(), "{} runs already", self.name());
         let log = self.open_log();
-        let mut command = command();
+        let mut command = match self.options.open_files_max {
+            Some(most) => command_under(&["prlimit", &format!("--nofile={most}:{most}")]),
+            None => command(),
+        };
         // The pipe stays open as long as this process lives, however it ends: no node outlives the tests.
         command.arg("node").args(self.arguments()).arg("--stop-with-stdin");
         let started = command
@@ -100,6 +105,7 @@ impl Node {
             join,
             bootstrap_expect,
             arguments,
+            open_files_max: _,
         } = &self.options;
         let mut all = vec![
             format!("--name={name}"),

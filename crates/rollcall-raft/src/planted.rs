@@ -32,6 +32,10 @@ pub enum Bug {
     EarlySessionEnd,
     /// A service is prepared for selection once, and its changes are overlooked.
     StaleSelection,
+    /// Instances that are drained are picked like the others.
+    IgnoredDrain,
+    /// One answer in 100 about an instance says that it is critical.
+    FalseAccusation,
     /// Each node drops one write in 200, another one on each.
     DivergedNode,
 }
@@ -52,6 +56,8 @@ impl Bug {
             Self::EarlyExpiry => "early-expiry",
             Self::EarlySessionEnd => "early-session-end",
             Self::StaleSelection => "stale-selection",
+            Self::IgnoredDrain => "ignored-drain",
+            Self::FalseAccusation => "false-accusation",
             Self::DivergedNode => "diverged-node",
         }
     }

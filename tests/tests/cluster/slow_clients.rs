@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_tests::{Cluster, note, raw, registration};
+use rollcall_tests::{Cluster, NodeOptions, note, raw, registration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// What the API promises for a whole request head, and for a connection that says nothing.
@@ -102,4 +102,32 @@ async fn many_silent_connections_keep_nobody_else_out() {
         let written = node.register("crowded", "i-1", &registration(port)).await;
         assert!(written.status < 300, "{}", written.text());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_take_no_file_that_the_log_and_other_nodes_need() {
+    let mut cluster = Cluster::start(2).await;
+    let options = NodeOptions { open_files_max: Some(256), ..cluster.options("small") };
+    let small = cluster.join(options).await;
+    cluster.wait_caught_up().await;
+    let small = cluster.node(small).clone();
+    assert!(small.log().contains("open files"), "it says how many connections it has room for: {}", small.log_tail(20));
+    let leading = cluster.leader().await;
+    let term = cluster.node(leading).raft().await.expect("it answers")["term"].clone();
+
+    // More than it has files; the kernel takes them all, the node takes what it has room for.
+    let mut crowd = Vec::new();
+    for _ in 0..400 {
+        crowd.push(raw::connect(small.options().http).await);
+    }
+    for number in 0..20 {
+        let id = format!("web-{number}");
+        cluster.node(0).register("web", &id, &registration(8080)).await;
+    }
+    drop(crowd);
+    cluster.wait_converged().await;
+    let listed = small.get("/v1/services/web/instances").answer().await.expect(200).json();
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(20), "{listed}");
+    let after = cluster.node(leading).raft().await.expect("it answers");
+    assert_eq!(after["term"], term, "nobody lost the leader meanwhile");
 }

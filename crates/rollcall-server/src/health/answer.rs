@@ -15,6 +15,7 @@ use rollcall_health::agreement::Cause;
 use rollcall_health::forecast::{self as predicted, Quantity};
 use rollcall_health::journal::{Census, Protection};
 use rollcall_health::{Flap, Status, TimeToFailure};
+use rollcall_raft::planted::{Bug, is_planted};
 use rollcall_types::{CapabilityName, CheckSpec, Lifecycle, Millis, ServiceKey, UnixMillis};
 
 use super::reaper::{self, Failures};
@@ -154,8 +155,9 @@ fn known(seen: InstanceHealth, checks: &[CheckSpec], slow_start: Option<Millis>,
     if seen.flap == Flap::Flapping {
         overlays = overlays.with(Overlay::Flapping);
     }
+    let is_accused = is_planted(Bug::FalseAccusation) && rand::random_ratio(1, 100);
     KnownHealth {
-        status: seen.status,
+        status: if is_accused { Status::Critical } else { seen.status },
         cause: seen.cause,
         since: seen.since,
         score: seen.score,

@@ -295,7 +295,7 @@ fn candidate(
         tags: tags.cloned().collect(),
         capabilities: working(definition, instance, &health),
         weight: spec.weight,
-        lifecycle: instance.lifecycle.clone(),
+        lifecycle: if is_planted(Bug::IgnoredDrain) { Lifecycle::Active } else { instance.lifecycle.clone() },
         status: health.status,
         since: health.since,
         health: health.score,
