@@ -19,7 +19,7 @@ dev *ARGS:
 
 # Ours and the peers side by side; needs the Debian packages etcd-server, etcd-client and zookeeper.
 bench *ARGS:
-    cargo run --release -p rollcall-bench -- {{ARGS}}
+    cargo run --profile dist -p rollcall-bench -- {{ARGS}}
 
 # Twenty leader kills and pauses under load, and the rest of the long process tests.
 long:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the image without any registry: the last stage of the Dockerfile, on what this machine compiled.
 #
-#   deploy/docker/build-local.sh [--binary FILE] [--tag NAME]     default: a release build, rollcall:local
+#   deploy/docker/build-local.sh [--binary FILE] [--tag NAME]     default: a build of profile dist, rollcall:local
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 workspace=$(cd "$here/../.." && pwd)
@@ -16,8 +16,8 @@ while [ $# -gt 0 ]; do
 done
 docker info >/dev/null 2>&1 || { echo "build-local.sh: no Docker engine answers here" >&2; exit 3; }
 if [ -z "$binary" ]; then
-  (cd "$workspace" && cargo build --locked --release -p rollcall --bin rollcall)
-  binary=${CARGO_TARGET_DIR:-$workspace/target}/release/rollcall
+  (cd "$workspace" && cargo build --locked --profile dist -p rollcall --bin rollcall)
+  binary=${CARGO_TARGET_DIR:-$workspace/target}/dist/rollcall
 fi
 
 context=$(mktemp -d)

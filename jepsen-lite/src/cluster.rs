@@ -202,8 +202,8 @@ impl Cluster {
             if let Some(voter) = raft.voters.iter().find(|voter| !is_known(voter)) {
                 bail!("'{voter}' has a vote, and the file does not name it: a majority would be another one");
             }
-            if !raft.voters.contains(&place.node) {
-                bail!("'{}' has no vote in its cluster: leave it out of the file", place.node);
+            if let Some(other) = self.nodes.iter().find(|other| !raft.voters.contains(&other.name().to_owned())) {
+                bail!("'{}' has no vote in the cluster of '{}': leave it out of the file", other.name(), place.node);
             }
         }
         Ok(())
@@ -345,6 +345,18 @@ impl Cluster {
     /// Whether the nodes run elsewhere.
     fn is_attached(&self) -> bool {
         self.nodes.iter().any(|node| node.commands().is_some())
+    }
+
+    /// Brings nodes that a killed harness broke back to where they should be, as far as there are commands for it. Says what failed.
+    pub(crate) fn restore_attached(attached: Attached) -> Vec<anyhow::Error> {
+        let nodes = attached.into_nodes();
+        let mends = [Command::Start, Command::Resume, Command::Rejoin];
+        let all = nodes.iter().flat_map(|node| mends.map(|command| (node, command)));
+        let done = all.filter_map(|(node, command)| {
+            let commands = node.commands().filter(|commands| commands.has(command))?;
+            commands.run(command).err().map(|error| error.context(node.name().to_owned()))
+        });
+        done.collect()
     }
 
     /// Cuts off each node that is to hear nobody and to be heard by nobody.

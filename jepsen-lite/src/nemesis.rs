@@ -419,11 +419,18 @@ impl Nemesis {
         let begun = fault::begin(turn.kind, &mut turn.dice, &self.cluster).await;
         let (phase, note, hit) = match &begun {
             Ok(fault) => (FaultPhase::Begun, fault.note.clone(), fault.hit.clone()),
-            Err(error) => (FaultPhase::Skipped, format!("{error:#}"), Vec::new()),
+            Err(error) => (FaultPhase::Skipped, format!("{error:#}"), self.down().await),
         };
         let fault = turn.kind.describe().to_owned();
         self.recorder.write(&Event::Fault { at, id, fault, phase, note, hit, unheard_ms: None });
         begun.ok()
+    }
+
+    /// Nodes that do not run now: a fault that could not be made may have ended some of them.
+    async fn down(&self) -> Vec<String> {
+        let mut cluster = self.cluster.lock().await;
+        let nodes = cluster.nodes.iter_mut();
+        nodes.filter_map(|node| (!node.is_running() || node.is_paused()).then(|| node.name().to_owned())).collect()
     }
 
     async fn end(&self, id: u64, kind: Kind, begun: Begun) -> Result<()> {

@@ -7,6 +7,7 @@
 mod patience;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::{Client, Insistence, Names, Place, Stage};
 use crate::cluster::{Attached, Cluster, ClusterOptions, Network, Node};
-use crate::history::{Answer, Call, Event, LogEntry, Outcome, Recorder, RunInfo, Thing};
+use crate::history::{Act, Answer, Call, Event, LogEntry, Outcome, Recorder, RunInfo, Thing};
 use crate::nemesis::{self, Nemesis};
 use crate::watcher::Watcher;
 use crate::workload::{Shared, Worker, Workload, health, leases, locks};
@@ -41,6 +42,8 @@ const FINAL_CLIENTS: u64 = 1 << 40;
 /// Looks for nodes that ended by themselves so often.
 const WATCH_NODES_EVERY: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(100);
+/// Longest wait until all nodes see an instance pass that the harness plays, before the load.
+const REHEARSAL_PATIENCE: Duration = Duration::from_secs(40);
 /// The harness was not run when it comes so much later to something than it was to.
 const STALL: Duration = Duration::from_millis(300);
 /// Most changes in one page of a log.
@@ -137,7 +140,11 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
         None => client,
     };
     let client = match options.workload {
-        Workload::Health => client.on(Stage::open(cluster.own_address()).await?),
+        Workload::Health => {
+            let client = client.on(Stage::open(cluster.own_address()).await?);
+            options.or_interrupt(rehearse(&client, &places)).await??;
+            client
+        }
         _ => client,
     };
     let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
@@ -148,9 +155,8 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
         Ok(Ok(())) => options.or_interrupt(run.finish(&shared, &watch)).await,
         ended => ended,
     };
-    let removed = run.remove_own().await;
+    run.remove_own().await;
     done??;
-    removed?;
     watch.stop().await?;
     run.recorder.write(&Event::End { at: run.recorder.now() });
     run.recorder.check()
@@ -302,19 +308,18 @@ impl Run<'_> {
         self.recorder.write(&Event::Trouble { at: self.recorder.now(), node: node.to_owned(), what });
     }
 
-    /// Leaves nothing in a cluster that others use, too, whatever ended the run.
-    async fn remove_own(&self) -> Result<()> {
-        if self.options.attached.is_none() {
-            return Ok(());
-        }
+    /// Leaves nothing in a cluster that others use, too, whatever ended the run. What cannot be done is told, and changes no
+    /// verdict.
+    async fn remove_own(&self) {
+        let Some(file) = &self.options.attached else { return };
         let mut cluster = self.cluster.lock().await;
-        nemesis::heal(&mut cluster).await.context("the cluster could not be healed")?;
-        cluster.wait_ready(RECOVERY_PATIENCE).await?;
-        let place = self.places.first().context("no node")?;
-        let removed = self.client.remove_all(place, &self.client.names).await;
-        removed
-            .map(drop)
-            .context("what the run registered could not be removed; `jepsen-lite sweep --cluster` tries again")
+        let healed = nemesis::heal(&mut cluster).await;
+        let ready = cluster.wait_ready(RECOVERY_PATIENCE).await.map(drop);
+        let removed = self.client.remove_all(&self.places, &self.client.names).await.map(drop);
+        for error in [healed, ready, removed].into_iter().filter_map(Result::err) {
+            let again = format!("`jepsen-lite sweep --cluster {}` tries again", file.display());
+            let _ = writeln!(std::io::stderr(), "jepsen-lite: the cluster is not as it was found: {error:#}; {again}");
+        }
     }
 
     /// Heals, waits until everything serves, reads everything, and takes the cluster down.
@@ -516,6 +521,46 @@ impl Run<'_> {
     }
 }
 
+/// Has an instance played until every node has seen it pass, and gone again: else what nodes say of instances says nothing.
+///
+/// # Errors
+/// When that does not happen in time.
+async fn rehearse(client: &Client, places: &[Place]) -> Result<()> {
+    let thing = Thing::instance(health::SERVICE, "rehearsal");
+    let places: Vec<&Place> = places.iter().collect();
+    let patient = Insistence { retries: places.len() * 2, again: false };
+    for (act, is_wished) in [(Act::Register, "passing"), (Act::Deregister, "gone")] {
+        let played = client.run(&places, 0, &Call::Play { thing: thing.clone(), act }, patient).await;
+        if !matches!(played, Outcome::Ok(_)) {
+            bail!("an instance that the harness plays cannot be registered and deregistered: {played:?}");
+        }
+        let start = Instant::now();
+        for place in &places {
+            loop {
+                let look = client.run(&[place], 0, &Call::Look { thing: thing.clone() }, Insistence::default()).await;
+                let is_done = match (&look, act) {
+                    (Outcome::Ok(Answer::Looked { state, .. }), Act::Register) => *state == State::Passing,
+                    (Outcome::Fail { why, .. }, Act::Deregister) => why.ends_with("not_found"),
+                    _ => false,
+                };
+                if is_done {
+                    break;
+                }
+                if start.elapsed() > REHEARSAL_PATIENCE {
+                    bail!(
+                        "an instance that the harness plays is not {is_wished} on {} after {} s ({look:?}): can nodes connect \
+                         to this machine, at `probed_at` if there is a file of the cluster?",
+                        place.node,
+                        REHEARSAL_PATIENCE.as_secs()
+                    );
+                }
+                sleep(POLL).await;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Notes when the harness itself was not run, until this is dropped.
 async fn note_stalls(recorder: Arc<Recorder>) {
     loop {
@@ -563,7 +608,8 @@ fn is_of_things(record: &HistoryRecord, names: &Names) -> bool {
     let is_own_service = |name: &str| names.inner(name).is_some_and(|service| !health::is_played(service));
     let is_own_key = |name: &str| names.inner(name).is_some_and(|key| !locks::is_ours(key));
     let (service, key) = (record.service.as_deref(), record.key.as_deref());
-    let is_own = service.is_none_or(is_own_service) && key.is_none_or(is_own_key);
+    // What names neither is an event of somebody, or a change of the cluster.
+    let is_own = service.is_some_and(is_own_service) || key.is_some_and(is_own_key);
     is_own && record.action != "state" && record.session.is_none()
 }
 

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::check::{self, Verdict};
 use crate::cli::{NetworkArg, RunArgs};
-use crate::client::{Client, Names, Removed};
-use crate::cluster::{self, Attached, Network, Node};
+use crate::client::{Client, Names, Place, Removed};
+use crate::cluster::{self, Attached, Cluster, Network, Node};
 use crate::run::RunOptions;
 use crate::workload::Workload;
 use crate::{history, nemesis, report};
@@ -123,20 +123,16 @@ pub(crate) fn sweep(cluster: Option<&Path>) -> Result<()> {
         cluster::sweep();
         return Ok(());
     };
-    let places = Attached::read(path)?.into_nodes().iter().map(Node::place).collect::<Vec<_>>();
+    for error in Cluster::restore_attached(Attached::read(path)?) {
+        let _ = writeln!(std::io::stderr(), "jepsen-lite: {error:#}");
+    }
+    // These drop at once: what they were found as is what they are.
+    let places: Vec<Place> = Attached::read(path)?.into_nodes().iter().map(Node::place).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let client = Client::new(SWEEP_TIMEOUT)?;
-    let mut last = None;
-    for place in &places {
-        match runtime.block_on(client.remove_all(place, &Names::of_all_runs())) {
-            Ok(Removed { instances, keys }) => {
-                return writeln!(std::io::stdout(), "removed {instances} instances and {keys} keys")
-                    .context("cannot write");
-            }
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("no node")))
+    let Removed { instances, services, keys } = runtime.block_on(client.remove_all(&places, &Names::of_all_runs()))?;
+    writeln!(std::io::stdout(), "removed {instances} instances, {services} services and {keys} keys")
+        .context("cannot write")
 }
 
 fn names_of_nemeses(args: &RunArgs) -> Vec<String> {
@@ -200,7 +196,7 @@ fn options(args: &RunArgs) -> Result<RunOptions> {
             None => cluster::find_binary(args.rollcall.as_deref())?,
         },
         attached: args.cluster.clone(),
-        number: now.as_secs(),
+        number: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
         planted: args.plant.clone(),
         folder: std::path::absolute(&folder).with_context(|| format!("{} is no path", folder.display()))?,
         command,

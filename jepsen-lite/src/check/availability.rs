@@ -46,22 +46,22 @@ pub(super) fn check(history: &History) -> Judgement {
 /// The longest time during a fault, milliseconds, in which a write was under way and none was acknowledged; `None` when none was asked
 /// for. One that has not ended with the fault is followed to its end.
 fn longest_pause(history: &History, fault: &Fault) -> Option<u64> {
-    let ended = fault.ended.or(history.healed).unwrap_or(history.until);
+    let load = history.healed.unwrap_or(history.until);
+    let ended = fault.ended.unwrap_or(load);
     let writes = history.operations.values().filter(|operation| operation.call.is_for_log());
-    let writes: Vec<&Operation> =
-        writes.filter(|write| write.returned > fault.begun && write.invoked < ended).collect();
+    let writes: Vec<&Operation> = writes.filter(|write| write.left > fault.begun && write.invoked < ended).collect();
     let done = writes.iter().filter(|write| matches!(write.outcome, Outcome::Ok(_)));
     let mut acknowledged: Vec<u64> = done.map(|write| write.returned).collect();
     acknowledged.sort_unstable();
     if acknowledged.last().is_none_or(|last| *last < ended) {
-        // The first that was asked for later is the end of a pause that lasts until then.
+        // A pause that lasts until then ends with the first that is done later, or with the load.
         let later = history.operations.values().filter(|it| it.call.is_for_log() && it.invoked >= ended);
         let later = later.filter(|it| matches!(it.outcome, Outcome::Ok(_))).map(|it| it.returned).min();
-        acknowledged.push(later.unwrap_or(history.until));
+        acknowledged.push(later.unwrap_or(load).max(ended));
     }
     let (mut longest, mut since) = (None, fault.begun);
     for at in acknowledged {
-        let under_way = writes.iter().filter(|write| write.returned > since && write.invoked < at);
+        let under_way = writes.iter().filter(|write| write.left > since && write.invoked < at);
         if let Some(asked) = under_way.map(|write| write.invoked.max(since)).min() {
             longest = longest.max(Some((at - asked) / MS));
         }
@@ -78,7 +78,7 @@ fn is_loss_of_leader(history: &History, fault: &Fault) -> bool {
 /// Whether another fault was there at the same time.
 fn is_joined(history: &History, fault: &Fault) -> bool {
     let end = |fault: &Fault| fault.ended.or(history.healed).unwrap_or(u64::MAX);
-    let mut others = history.faults.iter().filter(|other| !other.skipped && other.begun != fault.begun);
+    let mut others = history.faults.iter().filter(|other| other.has_touched() && other.begun != fault.begun);
     others.any(|other| other.begun < end(fault) && fault.begun < end(other))
 }
 
@@ -111,13 +111,13 @@ fn is_stale_read(operation: &Operation) -> bool {
 /// For each node, from when to when it may not have served: from a fault that hit it until it first answered after that.
 fn away(history: &History) -> BTreeMap<&str, Vec<(u64, u64)>> {
     let mut away: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
-    for fault in history.faults.iter().filter(|fault| nemesis::hits_processes(&fault.name)) {
+    for fault in history.faults.iter().filter(|fault| fault.has_touched() && nemesis::hits_processes(&fault.name)) {
         let ended = fault.ended.or(history.healed).unwrap_or(u64::MAX);
         // Of one that does not say whom it hit it may be any.
         let is_hit = |node: &&String| fault.hit.is_empty() || fault.hit.contains(node);
         for node in history.run.nodes.iter().filter(is_hit) {
             let later = history.operations.values().filter(|later| later.node == *node && later.invoked > ended);
-            // Other operations may have been carried out by another node, when this one refused them.
+            // What is asked for again may be answered by another node, when this one refused it; stale reads never are.
             let answers = later.filter(|later| is_stale_read(later) && matches!(later.outcome, Outcome::Ok(_)));
             let back = answers.map(|answer| answer.returned).min();
             away.entry(node).or_default().push((fault.begun, back.unwrap_or(u64::MAX)));

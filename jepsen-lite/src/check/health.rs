@@ -17,7 +17,9 @@ use crate::history::{Act, Answer, Call, History, Operation, Outcome, Thing};
 use crate::workload::health::{SEEN_WITHIN, SERVICE, TOLD_WITHIN};
 
 const FINDINGS_MAX: usize = 20;
-/// Fewest looks at failing instances, and picks after a drain, by which a run says anything.
+/// A pick so soon after a withdrawal could be a wrong one.
+const SOON: std::time::Duration = std::time::Duration::from_secs(5);
+/// Fewest looks at failing instances, and picks soon after a withdrawal, by which a run says anything.
 const JUDGED_MIN: usize = 20;
 const MS: u64 = 1_000_000;
 
@@ -43,7 +45,7 @@ pub(super) fn check(history: &History) -> Judgement {
         judgement.figure("applies", "no: no instance was played");
         return judgement;
     }
-    let judge = Judge { history, lives };
+    let judge = Judge { history, withdrawals: withdrawals(&lives), passed: passed(history), lives };
     let (mut counts, mut findings) = (Counts::default(), Vec::new());
     let mut first_told: BTreeMap<(u64, &str), u64> = BTreeMap::new();
     for operation in history.operations.values() {
@@ -69,7 +71,7 @@ pub(super) fn check(history: &History) -> Judgement {
     judgement.findings = findings;
     judgement.figure("instances", judge.lives.len());
     judgement.figure("looks (while well / ill)", format!("{} ({} / {})", counts.looks, counts.well, counts.ill));
-    judgement.figure("picks (of ones withdrawn)", format!("{} ({})", counts.picks, counts.withdrawn));
+    judgement.figure("picks (soon after a withdrawal)", format!("{} ({})", counts.picks, counts.withdrawn));
     for (of, told) in &mut counts.told_ms {
         told.sort_unstable();
         let (median, worst) = (told.get(told.len() / 2).copied(), told.last().copied());
@@ -92,11 +94,34 @@ fn lives(history: &History) -> BTreeMap<&Thing, Life<'_>> {
     lives
 }
 
+/// When instances were drained or deregistered, in order.
+fn withdrawals(lives: &BTreeMap<&Thing, Life<'_>>) -> Vec<u64> {
+    let is_withdrawal = |act: &Act| matches!(act, Act::Drain | Act::Deregister);
+    let done = lives.values().flatten().filter(|(act, operation)| is_withdrawal(act) && is_done(operation));
+    let mut times: Vec<u64> = done.map(|(_, operation)| operation.returned).collect();
+    times.sort_unstable();
+    times
+}
+
+/// When somebody was first told that an instance passes.
+fn passed(history: &History) -> BTreeMap<&Thing, u64> {
+    let mut passed: BTreeMap<&Thing, u64> = BTreeMap::new();
+    for operation in history.operations.values() {
+        if let (Call::Look { thing }, Outcome::Ok(Answer::Looked { state: State::Passing | State::Warning, .. })) =
+            (&operation.call, &operation.outcome)
+        {
+            let first = passed.entry(thing).or_insert(u64::MAX);
+            *first = (*first).min(operation.returned);
+        }
+    }
+    passed
+}
+
 fn too_few(history: &History, counts: &Counts) -> Option<Finding> {
     let is_enough = counts.well >= JUDGED_MIN && counts.ill >= JUDGED_MIN && counts.withdrawn >= JUDGED_MIN;
     let what = format!(
-        "{} looks at instances that were well, {} at ones that all nodes must know to fail, and {} picks after a drain or a \
-         deregistration: {JUDGED_MIN} of each say something",
+        "{} looks at instances that were well, {} at ones that all nodes must know to fail, and {} picks soon after a drain \
+         or a deregistration: {JUDGED_MIN} of each say something",
         counts.well, counts.ill, counts.withdrawn
     );
     (history.ended && !is_enough).then(|| Finding::unknown("too little traffic", what))
@@ -109,6 +134,8 @@ fn is_done(operation: &Operation) -> bool {
 struct Judge<'h> {
     history: &'h History,
     lives: BTreeMap<&'h Thing, Life<'h>>,
+    withdrawals: Vec<u64>,
+    passed: BTreeMap<&'h Thing, u64>,
 }
 
 impl<'h> Judge<'h> {
@@ -127,7 +154,7 @@ impl<'h> Judge<'h> {
             .history
             .faults
             .iter()
-            .filter(|fault| !fault.skipped)
+            .filter(|fault| fault.has_touched())
             .any(|fault| overlaps(fault.begun, fault.ended.or(self.history.healed).unwrap_or(u64::MAX)));
         !is_wrong && !self.is_stalled(seen, within)
     }
@@ -161,9 +188,10 @@ impl<'h> Judge<'h> {
                 }
             }
             Act::Fail | Act::Die if is_told => {
-                counts.ill += 1;
                 // One that nobody has ever seen well is starting for a while; it is not picked either.
-                if !matches!(state, State::Critical | State::Starting) {
+                let was_seen_well = self.passed.get(thing).is_some_and(|first| *first < since.invoked);
+                counts.ill += usize::from(was_seen_well);
+                if state != State::Critical && (was_seen_well || state != State::Starting) {
                     return said("late detection", "it has failed its probes");
                 }
             }
@@ -182,31 +210,24 @@ impl<'h> Judge<'h> {
         picks: &[String],
         counts: &mut Counts,
     ) -> Vec<Finding> {
+        let before = self.withdrawals.partition_point(|at| *at < seen.invoked);
+        let last = before.checked_sub(1).and_then(|last| self.withdrawals.get(last));
+        counts.withdrawn += usize::from(last.is_some_and(|at| seen.invoked - at < nanos(SOON)));
         let mut findings = Vec::new();
-        for (thing, life) in &self.lives {
-            let Thing::Instance { id, .. } = thing else { continue };
-            let is_picked = picks.contains(id);
-            if let Some(withdrawn) = self.withdrawn(thing, seen, revision) {
-                counts.withdrawn += 1;
-                if is_picked {
-                    let what =
-                        format!("{} picked {thing} at {revision}, withdrawn by operation {withdrawn}", seen.node);
-                    findings.push(Finding::invalid("picked though withdrawn", what, [withdrawn, seen.id]));
-                }
-            }
-            let is_unknown = life.first().is_none_or(|(_, registered)| registered.invoked > seen.returned);
-            if is_picked && is_unknown {
-                let what = format!("{} picked {thing} before it was registered", seen.node);
+        for id in picks {
+            let thing = Thing::instance(SERVICE, id);
+            let registered = self.lives.get(&thing).and_then(|life| life.first());
+            if registered.is_none_or(|(_, registered)| registered.invoked > seen.returned) {
+                let what = format!("{} picked {thing} before anybody registered it", seen.node);
                 findings.push(Finding::invalid("phantom pick", what, [seen.id]));
             }
-            if is_picked && !is_fail_open {
-                findings.extend(self.dead_pick(thing, seen));
+            if let Some(withdrawn) = self.withdrawn(&thing, seen, revision) {
+                let what = format!("{} picked {thing} at {revision}, withdrawn by operation {withdrawn}", seen.node);
+                findings.push(Finding::invalid("picked though withdrawn", what, [withdrawn, seen.id]));
             }
-        }
-        let is_ours = |id: &&String| self.lives.contains_key(&Thing::instance(SERVICE, id));
-        for id in picks.iter().filter(|id| !is_ours(id)) {
-            let what = format!("{} picked {id}, which nobody registered", seen.node);
-            findings.push(Finding::invalid("phantom pick", what, [seen.id]));
+            if !is_fail_open {
+                findings.extend(self.dead_pick(&thing, seen));
+            }
         }
         findings
     }

@@ -24,7 +24,7 @@ pub(super) fn request(
         // It hangs on nothing but its renewals, so that the checker knows when it ends.
         Call::Open => {
             let ttl = format!("{}ms", locks::TTL_MS);
-            put("session/create", json!({ "TTL": ttl, "LockDelay": "0s", "Checks": [], "Name": format!("op-{op}") }))
+            put("session/create", json!({ "TTL": ttl, "LockDelay": "0s", "Checks": [], "Name": names.actor(op) }))
         }
         Call::Renew { session } => put(&format!("session/renew/{session}"), json!({})),
         Call::Acquire { key, session } => put("txn", json!([kv("lock", key, session)])),

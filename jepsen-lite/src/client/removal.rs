@@ -19,23 +19,51 @@ struct Named {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) instances: usize,
+    pub(crate) services: usize,
     pub(crate) keys: usize,
 }
 
 impl Client {
-    /// Removes all instances and keys of `names`. Configuration documents stay: a registry keeps those of services for ever.
+    /// Removes all instances, services and keys of `names`, by the first node that does it.
     ///
     /// # Errors
-    /// When the node does not do it. Another call goes on from there.
-    pub(crate) async fn remove_all(&self, place: &Place, names: &Names) -> Result<Removed> {
+    /// When none does. Another call goes on from there.
+    pub(crate) async fn remove_all(&self, places: &[Place], names: &Names) -> Result<Removed> {
+        let mut last = None;
+        for place in places {
+            match self.remove_by(place, names).await {
+                Ok(removed) => return Ok(removed),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| anyhow::anyhow!("no node")))
+    }
+
+    async fn remove_by(&self, place: &Place, names: &Names) -> Result<Removed> {
+        let mut removed = Removed::default();
+        // What a client began when it was stopped may be done a moment later.
+        loop {
+            let pass = self.remove_once(place, names).await?;
+            if pass == Removed::default() {
+                return Ok(removed);
+            }
+            removed.instances += pass.instances;
+            removed.services += pass.services;
+            removed.keys += pass.keys;
+        }
+    }
+
+    async fn remove_once(&self, place: &Place, names: &Names) -> Result<Removed> {
         let mut removed = Removed::default();
         let services: Vec<Named> = self.all(place, &format!("{}?", paths::SERVICES)).await?;
-        for service in services.iter().filter(|service| names.inner(&service.name).is_some()) {
-            let path = format!("{}?", paths::instances(&service.name));
-            for instance in self.all::<Instance>(place, &path).await? {
-                self.delete(place, &paths::instance(&service.name, &instance.id), self.timeout).await?;
+        for Named { name } in services.iter().filter(|service| names.inner(&service.name).is_some()) {
+            for instance in self.all::<Instance>(place, &format!("{}?", paths::instances(name))).await? {
+                self.delete(place, &paths::instance(name, &instance.id), self.timeout).await?;
                 removed.instances += 1;
             }
+            // One without a definition and a configuration went with its last instance.
+            self.delete(place, &paths::service(name), self.timeout).await?;
+            removed.services += 1;
         }
         let path = format!("{}?prefix={}&", paths::KEYS, names.prefix());
         for key in self.all::<Key>(place, &path).await? {
@@ -50,7 +78,8 @@ impl Client {
         let mut items = Vec::new();
         let mut cursor = String::new();
         loop {
-            let page: List<T> = self.fetch(place, &format!("{path}limit={PAGE}{cursor}")).await?;
+            let page: List<T> =
+                self.fetch(place, &format!("{path}consistency=linearizable&limit={PAGE}{cursor}")).await?;
             items.extend(page.items);
             match page.next_cursor {
                 Some(next) => cursor = format!("&cursor={next}"),

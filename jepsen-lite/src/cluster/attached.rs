@@ -6,7 +6,8 @@
 //!
 //! # Run by `sh -c`, within a minute. `$name` is the node's name, and so is every other word that it is given below.
 //! # What is left out cannot be done to these nodes. There are also stop (in order, and wait), pause and resume, isolate (from all
-//! # other nodes, but not from this machine) and rejoin, and `functions`, which stand before each of them.
+//! # other nodes, but not from this machine) and rejoin, and `functions`, which stand before each of them. Where a node is well
+//! # already, start, resume and rejoin must do nothing and succeed.
 //! [commands]
 //! kill = "ssh $host sudo systemctl kill -s KILL rollcall"
 //! start = "ssh $host sudo systemctl start rollcall"
@@ -22,17 +23,21 @@
 //! and single packets of these nodes are out of reach, so faults of those cannot be made.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::IpAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{self, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::command::ask_with;
 use super::node::Node;
 use crate::client::Place;
 
+/// Most bytes of what a failed command said that are told.
+const COMPLAINT_BYTES_MAX: u64 = 2_000;
 /// Longest time that a command may take, seconds, as `timeout` reads it.
 const COMMAND_SECONDS: &str = "60";
 
@@ -92,9 +97,18 @@ impl Attached {
         if attached.nodes.is_empty() {
             bail!("no [[nodes]]");
         }
+        if let Some(ip) = attached.probed_at.filter(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            bail!("probed_at: {ip} is no address that nodes can connect to");
+        }
         for (index, node) in attached.nodes.iter().enumerate() {
             if attached.nodes.iter().take(index).any(|other| other.name == node.name) {
                 bail!("two nodes named '{}'", node.name);
+            }
+            for url in [Some(&node.url), node.consul.as_ref()].into_iter().flatten() {
+                let address = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+                if address.is_none_or(|address| address.is_empty() || address.contains(['/', '?', '#'])) {
+                    bail!("node '{}': '{url}' must be http://host:port", node.name);
+                }
             }
             let is_word = |word: &String| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
             if let Some(word) = node.words.keys().find(|word| !is_word(word)) {
@@ -133,7 +147,9 @@ impl Attached {
             let trimmed = |url: &str| url.trim_end_matches('/').to_owned();
             let consul = entry.consul.as_deref().map(trimmed).unwrap_or_default();
             let place = Place { node: entry.name.clone(), url: trimmed(&entry.url), consul };
-            let words = entry.words.into_iter().chain([("name".to_owned(), entry.name)]).collect();
+            let own = [("name", &entry.name), ("url", &place.url), ("consul", &place.consul)];
+            let own = own.map(|(name, word)| (name.to_owned(), word.clone()));
+            let words = entry.words.into_iter().chain(own).collect();
             Node::attached(place, Commands { texts: texts.clone(), words })
         };
         self.nodes.into_iter().map(node).collect()
@@ -198,6 +214,11 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
+    /// Whether the file says how to do it.
+    pub(super) fn has(&self, command: Command) -> bool {
+        self.texts.text(command).is_some()
+    }
+
     /// Does it, and waits until it is done.
     ///
     /// # Errors
@@ -206,11 +227,28 @@ impl Commands {
         let name = command.name();
         let text = self.texts.text(command).with_context(|| format!("there is no command '{name}'"))?;
         let text = format!("{}\n{text}", self.texts.functions);
-        let words: Vec<(&str, &str)> = self.words.iter().map(|(name, word)| (name.as_str(), word.as_str())).collect();
-        // A minute, and ten seconds for one that does not heed it.
-        let arguments = ["--kill-after=10", COMMAND_SECONDS, "sh", "-c", &text];
-        let done = tokio::task::block_in_place(|| ask_with(&words, "timeout", &arguments, ""));
-        done.map(drop).with_context(|| format!("the command '{name}'"))
+        tokio::task::block_in_place(|| self.shell(&text)).with_context(|| format!("the command '{name}'"))
+    }
+
+    /// Runs it for a minute at most, and ten seconds more if it does not heed that. What it complained of is the error. What it leaves
+    /// behind may go on, and is not waited for: so it writes to a file, and not to a pipe that would be open as long.
+    fn shell(&self, text: &str) -> Result<()> {
+        let said = tempfile::tempfile().context("no temporary file")?;
+        let mut command = process::Command::new("timeout");
+        command.args(["--kill-after=10", COMMAND_SECONDS, "sh", "-c", text]);
+        command.envs(self.words.iter().map(|(name, word)| (name, word)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone().context("no file descriptor")?);
+        // Ctrl-C at the terminal is for the harness: what it breaks and mends with goes on.
+        let status = command.process_group(0).status().context("cannot start timeout")?;
+        if !status.success() {
+            let mut complaint = String::new();
+            let mut said = said;
+            said.seek(SeekFrom::Start(0)).context("cannot read what it said")?;
+            // Whatever is no text, and all that is too long, is left out.
+            let _ = said.take(COMPLAINT_BYTES_MAX).read_to_string(&mut complaint);
+            bail!("{status}: {}", complaint.trim());
+        }
+        Ok(())
     }
 }
 
@@ -234,6 +272,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_leaves_behind_is_not_waited_for_and_what_it_complains_of_is_told() {
+        let of = |kill: &str| {
+            let text = format!("[commands]\nkill = '{kill}'\n[[nodes]]\nname = 'a'\nurl = 'http://h:1'\n");
+            Attached::parse(&text).unwrap().into_nodes().remove(0)
+        };
+        of("sleep 1000 & echo $! > /proc/self/fd/2; kill $!").commands().unwrap().run(Command::Kill).unwrap();
+        let failed = of("echo it is gone >&2; exit 3").commands().unwrap().run(Command::Kill).unwrap_err();
+        assert_eq!(format!("{failed:#}"), "the command 'kill': exit status: 3: it is gone");
+    }
+
+    #[test]
     fn a_fault_needs_the_command_that_makes_it_and_the_one_that_undoes_it() {
         let of = |commands: &str| {
             Attached::parse(&format!("[commands]\n{commands}\n[[nodes]]\nname = 'a'\nurl = 'http://h:1'\n")).unwrap()
@@ -251,8 +300,10 @@ mod tests {
             ("nodes = []", "no [[nodes]]"),
             ("[[nodes]]\nname = 'a'", "missing field `url`"),
             ("[commands]\nexplode = 'x'\n[[nodes]]\nname = 'a'\nurl = 'u'", "unknown field `explode`"),
-            ("[[nodes]]\nname = 'a'\nurl = 'u'\n[[nodes]]\nname = 'a'\nurl = 'v'", "two nodes named 'a'"),
-            ("[[nodes]]\nname = 'a'\nurl = 'u'\nPATH = '/'", "'PATH' must be made of lower-case letters"),
+            ("[[nodes]]\nname = 'a'\nurl = 'http://h'\n[[nodes]]\nname = 'a'\nurl = 'http://h'", "two nodes named 'a'"),
+            ("[[nodes]]\nname = 'a'\nurl = 'http://h'\nPATH = '/'", "'PATH' must be made of lower-case letters"),
+            ("[[nodes]]\nname = 'a'\nurl = 'h:1'", "'h:1' must be http://host:port"),
+            ("probed_at = '0.0.0.0'\n[[nodes]]\nname = 'a'\nurl = 'http://h'", "0.0.0.0 is no address"),
         ] {
             let refused = format!("{:#}", Attached::parse(text).unwrap_err());
             assert!(refused.contains(complaint), "{text}: {refused}");

@@ -8,14 +8,8 @@ use anyhow::{Context, Result, bail};
 
 /// Runs a program to its end with `input`, and returns what it says; its complaint is the error.
 pub(super) fn ask(program: &str, arguments: &[&str], input: &str) -> Result<String> {
-    ask_with(&[], program, arguments, input)
-}
-
-/// The same, with variables.
-pub(super) fn ask_with(variables: &[(&str, &str)], program: &str, arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(program)
         .args(arguments)
-        .envs(variables.iter().copied())
         // Ctrl-C at the terminal is for the harness: what it cleans up with goes on.
         .process_group(0)
         .stdin(Stdio::piped())

@@ -168,13 +168,13 @@ impl Namespaces {
         format!("{PREFIX}{}c", self.run)
     }
 
-    /// A /24 of its own per harness, so that several can run at the same time.
     /// The address of the root namespace on the clients' network.
     pub(crate) fn own_address(&self) -> Ipv4Addr {
         let [a, b, c] = self.client_net();
         Ipv4Addr::new(a, b, c, OWN_NUMBER)
     }
 
+    /// A /24 of its own per harness, so that several can run at the same time.
     fn client_net(&self) -> [u8; 3] {
         let [_, _, high, low] = self.run.to_be_bytes();
         [10, 64 + high % 64, low]

@@ -307,9 +307,10 @@ impl Node {
     /// Stops its process (SIGSTOP). When this returns no thread of it runs.
     pub(crate) fn pause(&mut self) -> Result<()> {
         if let (Some(Process::Elsewhere { .. }), Some(commands)) = (&self.process, self.commands()) {
-            commands.run(attached::Command::Pause)?;
+            let paused = commands.run(attached::Command::Pause);
+            // One of which the command failed may be paused, too.
             self.is_paused = true;
-            return Ok(());
+            return paused;
         }
         let pid = self.signal(Signal::STOP)?.with_context(|| format!("{} has ended", self.name()))?;
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -320,11 +321,13 @@ impl Node {
 
     /// Lets a paused process go on (SIGCONT).
     pub(crate) fn resume(&mut self) -> Result<()> {
-        self.is_paused = false;
-        match (&self.process, self.commands()) {
-            (Some(Process::Elsewhere { .. }), Some(commands)) => commands.run(attached::Command::Resume),
-            _ => self.signal(Signal::CONT).map(drop),
+        if let (Some(Process::Elsewhere { .. }), Some(commands)) = (&self.process, self.commands()) {
+            commands.run(attached::Command::Resume)?;
+        } else {
+            self.signal(Signal::CONT)?;
         }
+        self.is_paused = false;
+        Ok(())
     }
 
     /// Notes something that it must not do; [`Self::take_complaints`] tells of it.
@@ -341,8 +344,10 @@ impl Node {
     pub(crate) fn terminate(&mut self) -> Result<()> {
         self.notice_own_end();
         if let (Some(Process::Elsewhere { .. }), Some(commands)) = (&self.process, self.commands()) {
-            commands.run(attached::Command::Stop)?;
-            self.process = Some(Process::Elsewhere { stopped: true });
+            let stopped = commands.run(attached::Command::Stop);
+            // One of which the command failed may stop yet: it counts as one to be started.
+            self.process = stopped.is_ok().then_some(Process::Elsewhere { stopped: true });
+            stopped?;
         } else {
             self.signal(Signal::TERM)?;
         }

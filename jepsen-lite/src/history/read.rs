@@ -17,6 +17,8 @@ pub(crate) struct Operation {
     pub(crate) invoked: u64,
     /// When it ended; `u64::MAX` for one that is still open, or whose outcome nobody knows: it may happen at any time.
     pub(crate) returned: u64,
+    /// When its client went on, with an answer or without; `u64::MAX` for one that is still open.
+    pub(crate) left: u64,
     pub(crate) outcome: Outcome,
 }
 
@@ -45,6 +47,13 @@ pub(crate) struct Fault {
     pub(crate) hit: Vec<String>,
     /// Where packets between nodes were lost: longest time in which no gossip of a node, or none for one, arrived, milliseconds.
     pub(crate) unheard_ms: Option<u64>,
+}
+
+impl Fault {
+    /// Whether something was wrong because of it: also one that could not be made may have hit nodes until then.
+    pub(crate) fn has_touched(&self) -> bool {
+        !self.skipped || !self.hit.is_empty()
+    }
 }
 
 /// Everything one watch saw, with times.
@@ -108,7 +117,8 @@ impl History {
                     bail!("client {client} began operation {op} while {other} was under way");
                 }
                 let outcome = Outcome::Info { why: "still open when the history ends".to_owned() };
-                let operation = Operation { id: op, client, node, call, invoked: at, returned: u64::MAX, outcome };
+                let operation =
+                    Operation { id: op, client, node, call, invoked: at, returned: u64::MAX, left: u64::MAX, outcome };
                 if self.operations.insert(op, operation).is_some() {
                     bail!("operation {op} begins twice");
                 }
@@ -121,6 +131,7 @@ impl History {
                 if busy.remove(&operation.client) != Some(op) {
                     bail!("operation {op} ends twice");
                 }
+                operation.left = at;
                 operation.returned = if matches!(outcome, Outcome::Info { .. }) { u64::MAX } else { at };
                 operation.outcome = outcome;
             }

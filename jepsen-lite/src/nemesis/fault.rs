@@ -102,7 +102,7 @@ pub(super) async fn begin(kind: Kind, dice: &mut Dice, cluster: &Mutex<Cluster>)
             }
             let leader = cluster.leader().await.context("no leader to cut off")?;
             let cuts = shape.cuts(cluster.len(), leader, dice);
-            begun.note = format!("led by {}; {}", cluster.nodes[leader].name(), describe(&cuts));
+            begun.note = format!("led by {}; {}", cluster.nodes[leader].name(), describe(cluster, &cuts));
             if let Err(error) = cluster.cut(&cuts).await {
                 cluster.mend().await?;
                 return Err(error);
@@ -244,10 +244,11 @@ async fn restart_what_ends(cluster: &mut Cluster, indexes: &[usize]) -> Result<(
 }
 
 /// Who does not hear whom.
-fn describe(cuts: &Cuts) -> String {
+fn describe(cluster: &Cluster, cuts: &Cuts) -> String {
+    let name = |index: usize| cluster.nodes[index].name();
     let line = |to: usize| {
-        let unheard: Vec<String> = cuts.unheard_at(to).into_iter().map(|from| format!("n{}", from + 1)).collect();
-        (!unheard.is_empty()).then(|| format!("n{} does not hear {}", to + 1, unheard.join(" ")))
+        let unheard: Vec<&str> = cuts.unheard_at(to).into_iter().map(name).collect();
+        (!unheard.is_empty()).then(|| format!("{} does not hear {}", name(to), unheard.join(" ")))
     };
     (0..cuts.nodes()).filter_map(line).collect::<Vec<_>>().join(", ")
 }

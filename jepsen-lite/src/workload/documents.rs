@@ -53,8 +53,10 @@ impl Generator for Documents {
             65..70 if matches!(thing, Thing::Key { .. }) => Call::Remove { expect: self.expect(&thing), thing },
             _ => Call::Put { expect: self.expect(&thing), thing },
         };
-        let insistence = Insistence { retries: if dice.chance(30) { 2 } else { 0 }, again: dice.chance(3) };
-        Step { call, insistence }
+        let (retries, again) = (if dice.chance(30) { 2 } else { 0 }, dice.chance(3));
+        // A read tells of the node that was asked.
+        let retries = if call.write().is_some() { retries } else { 0 };
+        Step { call, insistence: Insistence { retries, again } }
     }
 
     fn observe(&mut self, op: OpId, call: &Call, outcome: &Outcome) {

@@ -75,8 +75,10 @@ impl Registers {
 impl Generator for Registers {
     fn next(&mut self, dice: &mut Dice) -> Step {
         let call = self.draw(dice);
-        let insistence = Insistence { retries: if dice.chance(20) { 2 } else { 0 }, again: dice.chance(3) };
-        Step { call, insistence }
+        let (retries, again) = (if dice.chance(20) { 2 } else { 0 }, dice.chance(3));
+        // A read tells of the node that was asked.
+        let retries = if call.write().is_some() { retries } else { 0 };
+        Step { call, insistence: Insistence { retries, again } }
     }
 
     fn observe(&mut self, op: OpId, call: &Call, outcome: &Outcome) {

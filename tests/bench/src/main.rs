@@ -1,7 +1,7 @@
 //! Rollcall beside etcd and ZooKeeper on the same machine in the same session.
 //!
 //! ```text
-//! cargo run --release -p rollcall-bench -- [WORKLOAD] [--pairs 5] [--secs 5] [--rollcall-bin PATH] [--out FILE.md]
+//! cargo run --profile dist -p rollcall-bench -- [WORKLOAD] [--pairs 5] [--secs 5] [--rollcall-bin PATH] [--out FILE.md]
 //! ```
 //! One real three-node cluster is alive at a time, on loopback, with fresh data on a real disk. The systems take turns
 //! (A B B A …), a run waits until other processes are quiet, and what it reports is ratios of medians with the extremes of
@@ -100,7 +100,7 @@ struct Options {
     /// Measured seconds of each load, after 1 s of warm-up.
     #[arg(long, default_value_t = 5)]
     secs: u64,
-    /// Our binary. Default: `cargo build --release -p rollcall`, then the one beside this program.
+    /// Our binary. Default: `cargo build --profile dist -p rollcall`, then the one beside this program.
     #[arg(long)]
     rollcall_bin: Option<PathBuf>,
     /// Also write the report to this file.
@@ -471,11 +471,11 @@ fn rollcall_binary(options: &Options) -> Result<PathBuf> {
 /// Builds our binary as it is now, so that no old one is measured.
 fn build_rollcall() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "--release", "-p", "rollcall"]).status()?;
-    ensure!(status.success(), "cargo build --release -p rollcall failed");
+    let status = Command::new(cargo).args(["build", "--profile", "dist", "-p", "rollcall"]).status()?;
+    ensure!(status.success(), "cargo build --profile dist -p rollcall failed");
     let folder = std::env::current_exe()?.parent().map(Path::to_owned).context("this program lies in no folder")?;
     let binary = folder.join("rollcall");
-    ensure!(binary.is_file(), "no {}; run the bench with --release or give --rollcall-bin", binary.display());
+    ensure!(binary.is_file(), "no {}; run the bench with --profile dist or give --rollcall-bin", binary.display());
     Ok(binary)
 }
 
@@ -506,7 +506,7 @@ fn origin_of(options: &Options, versions: Vec<String>, shape: String) -> Origin 
     Origin {
         machine: machine::description(&options.folder),
         versions,
-        command: format!("cargo run --release -p rollcall-bench -- {}", arguments.join(" ")).trim_end().to_owned(),
+        command: format!("cargo run --profile dist -p rollcall-bench -- {}", arguments.join(" ")).trim_end().to_owned(),
         date: first_line(Path::new("date"), &["--utc", "+%Y-%m-%d %H:%M UTC"]),
         shape,
     }
