@@ -142,7 +142,7 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
     let client = match options.workload {
         Workload::Health => {
             let client = client.on(Stage::open(cluster.own_address()).await?);
-            options.or_interrupt(rehearse(&client, &places)).await??;
+            options.or_interrupt(rehearse(&client, &places, &recorder)).await??;
             client
         }
         _ => client,
@@ -525,19 +525,21 @@ impl Run<'_> {
 ///
 /// # Errors
 /// When that does not happen in time.
-async fn rehearse(client: &Client, places: &[Place]) -> Result<()> {
+async fn rehearse(client: &Client, places: &[Place], recorder: &Recorder) -> Result<()> {
     let thing = Thing::instance(health::SERVICE, "rehearsal");
     let places: Vec<&Place> = places.iter().collect();
     let patient = Insistence { retries: places.len() * 2, again: false };
     for (act, is_wished) in [(Act::Register, "passing"), (Act::Deregister, "gone")] {
-        let played = client.run(&places, 0, &Call::Play { thing: thing.clone(), act }, patient).await;
+        // Operations of their own, which the history does not tell of.
+        let op = recorder.next_op();
+        let played = client.run(&places, op, &Call::Play { thing: thing.clone(), act }, patient).await;
         if !matches!(played, Outcome::Ok(_)) {
             bail!("an instance that the harness plays cannot be registered and deregistered: {played:?}");
         }
         let start = Instant::now();
         for place in &places {
             loop {
-                let look = client.run(&[place], 0, &Call::Look { thing: thing.clone() }, Insistence::default()).await;
+                let look = client.run(&[place], op, &Call::Look { thing: thing.clone() }, Insistence::default()).await;
                 let is_done = match (&look, act) {
                     (Outcome::Ok(Answer::Looked { state, .. }), Act::Register) => *state == State::Passing,
                     (Outcome::Fail { why, .. }, Act::Deregister) => why.ends_with("not_found"),
