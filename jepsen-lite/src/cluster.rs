@@ -350,7 +350,7 @@ impl Cluster {
     /// Brings nodes that a killed harness broke back to where they should be, as far as there are commands for it. Says what failed.
     pub(crate) fn restore_attached(attached: Attached) -> Vec<anyhow::Error> {
         let nodes = attached.into_nodes();
-        let mends = [Command::Start, Command::Resume, Command::Rejoin];
+        let mends = [Command::Resume, Command::Start, Command::Rejoin];
         let all = nodes.iter().flat_map(|node| mends.map(|command| (node, command)));
         let done = all.filter_map(|(node, command)| {
             let commands = node.commands().filter(|commands| commands.has(command))?;

@@ -415,11 +415,14 @@ impl Nemesis {
 
     /// Makes a fault; `None` when that cannot be done now.
     async fn begin(&self, id: u64, mut turn: Turn) -> Option<Begun> {
-        let at = self.recorder.now();
+        let (at, before) = (self.recorder.now(), self.down().await);
         let begun = fault::begin(turn.kind, &mut turn.dice, &self.cluster).await;
         let (phase, note, hit) = match &begun {
             Ok(fault) => (FaultPhase::Begun, fault.note.clone(), fault.hit.clone()),
-            Err(error) => (FaultPhase::Skipped, format!("{error:#}"), self.down().await),
+            Err(error) => {
+                let down = self.down().await.into_iter().filter(|node| !before.contains(node));
+                (FaultPhase::Skipped, format!("{error:#}"), down.collect())
+            }
         };
         let fault = turn.kind.describe().to_owned();
         self.recorder.write(&Event::Fault { at, id, fault, phase, note, hit, unheard_ms: None });

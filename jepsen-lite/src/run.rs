@@ -140,24 +140,13 @@ pub(crate) async fn run(options: &RunOptions) -> Result<()> {
         None => client,
     };
     let client = match options.workload {
-        Workload::Health => {
-            let client = client.on(Stage::open(cluster.own_address()).await?);
-            options.or_interrupt(rehearse(&client, &places, &recorder)).await??;
-            client
-        }
+        Workload::Health => client.on(Stage::open(cluster.own_address()).await?),
         _ => client,
     };
     let run = Run { options, client, places, recorder, cluster: Arc::new(Mutex::new(cluster)), floor };
-    let shared = Arc::new(Shared::new(run.recorder.clone(), options.per_register));
-    let watch = run.watch();
-    let loaded = options.or_interrupt(run.load(&shared)).await;
-    let done = match loaded {
-        Ok(Ok(())) => options.or_interrupt(run.finish(&shared, &watch)).await,
-        ended => ended,
-    };
+    let done = run.carry_out().await;
     run.remove_own().await;
-    done??;
-    watch.stop().await?;
+    done?;
     run.recorder.write(&Event::End { at: run.recorder.now() });
     run.recorder.check()
 }
@@ -195,6 +184,19 @@ struct Run<'o> {
 }
 
 impl Run<'_> {
+    /// From the rehearsal to the last look.
+    async fn carry_out(&self) -> Result<()> {
+        let options = self.options;
+        if options.workload == Workload::Health {
+            options.or_interrupt(rehearse(&self.client, &self.places, &self.recorder)).await??;
+        }
+        let shared = Arc::new(Shared::new(self.recorder.clone(), options.per_register));
+        let watch = self.watch();
+        options.or_interrupt(self.load(&shared)).await??;
+        options.or_interrupt(self.finish(&shared, &watch)).await??;
+        watch.stop().await
+    }
+
     /// Clients and nemesis for the time limit. Both end wherever they are when this is dropped.
     async fn load(&self, shared: &Arc<Shared>) -> Result<()> {
         let stop = Arc::new(AtomicBool::new(false));

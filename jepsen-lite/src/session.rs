@@ -19,6 +19,9 @@ use crate::{history, nemesis, report};
 /// Exit code after Ctrl-C while a run is judged: as of a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
+/// Longest time in which a cluster is asked again to let itself be swept, and the pause between two times.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(60);
+const SWEEP_PAUSE: Duration = Duration::from_millis(500);
 /// Longest wait for an answer while a cluster is swept.
 const SWEEP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -130,7 +133,17 @@ pub(crate) fn sweep(cluster: Option<&Path>) -> Result<()> {
     let places: Vec<Place> = Attached::read(path)?.into_nodes().iter().map(Node::place).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     let client = Client::new(SWEEP_TIMEOUT)?;
-    let Removed { instances, services, keys } = runtime.block_on(client.remove_all(&places, &Names::of_all_runs()))?;
+    let removed = runtime.block_on(async {
+        let start = tokio::time::Instant::now();
+        loop {
+            match client.remove_all(&places, &Names::of_all_runs()).await {
+                // Nodes that were started a moment ago have no leader yet.
+                Err(_) if start.elapsed() < SWEEP_PATIENCE => tokio::time::sleep(SWEEP_PAUSE).await,
+                removed => return removed,
+            }
+        }
+    });
+    let Removed { instances, services, keys } = removed?;
     writeln!(std::io::stdout(), "removed {instances} instances, {services} services and {keys} keys")
         .context("cannot write")
 }

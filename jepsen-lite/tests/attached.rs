@@ -69,7 +69,7 @@ impl Staging {
         let (folder, rollcall, join) = (self.folder.path().display(), rollcall.display(), join.join(","));
         format!(
             "cd {folder}\n\
-             [ ! -e $name.pid ] || ! kill -0 $(cat $name.pid) 2>/dev/null || exit 0\n\
+             [ ! -e $name.pid ] || [ ! -e /proc/$(cat $name.pid)/exe ] || exit 0\n\
              setsid env --unset=ROLLCALL_BIN sh -c \"echo \\$\\$ > $name.pid; exec {rollcall} node --name=$name --http=127.0.0.1:$http --peer=127.0.0.1:$peer \
              --gossip=127.0.0.1:$gossip --consul=127.0.0.1:$locks --data-dir=data-$name --secret-file=secret --bootstrap-expect=3 \
              --join={join}\" >> $name.log 2>&1 < /dev/null &\n"
@@ -80,7 +80,7 @@ impl Staging {
     fn file(&self) -> String {
         let folder = self.folder.path().display();
         let mut text = format!(
-            "[commands]\nstart = 'sh {folder}/start'\nkill = 'kill -KILL $(cat {folder}/$name.pid)'\n\
+            "[commands]\nstart = 'sh {folder}/start'\nkill = 'pid=$(cat {folder}/$name.pid); kill -KILL $pid; while [ -e /proc/$pid/exe ]; do sleep 0.01; done'\n\
              pause = 'kill -STOP $(cat {folder}/$name.pid)'\nresume = 'kill -CONT $(cat {folder}/$name.pid)'\n"
         );
         for (name, [http, peer, gossip, consul]) in NODES.iter().zip(&self.ports) {

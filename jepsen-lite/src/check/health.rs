@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use rollcall_api::State;
 
 use super::{Finding, Judgement};
-use crate::history::{Act, Answer, Call, History, Operation, Outcome, Thing};
+use crate::history::{Act, Answer, Call, Fault, History, Operation, Outcome, Thing};
 use crate::workload::health::{SEEN_WITHIN, SERVICE, TOLD_WITHIN};
 
 const FINDINGS_MAX: usize = 20;
@@ -21,6 +21,8 @@ const FINDINGS_MAX: usize = 20;
 const SOON: std::time::Duration = std::time::Duration::from_secs(5);
 /// Fewest looks at failing instances, and picks soon after a withdrawal, by which a run says anything.
 const JUDGED_MIN: usize = 20;
+/// In so much time the cluster writes down what it observed of an instance; a node that starts again knows nothing else of it.
+const JOURNALED_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 const MS: u64 = 1_000_000;
 
 /// What was done with an instance, oldest first: one client does it all, one thing after the other.
@@ -189,7 +191,7 @@ impl<'h> Judge<'h> {
             }
             Act::Fail | Act::Die if is_told => {
                 // One that nobody has ever seen well is starting for a while; it is not picked either.
-                let was_seen_well = self.passed.get(thing).is_some_and(|first| *first < since.invoked);
+                let was_seen_well = self.was_seen_well(thing, since);
                 counts.ill += usize::from(was_seen_well);
                 if state != State::Critical && (was_seen_well || state != State::Starting) {
                     return said("late detection", "it has failed its probes");
@@ -201,6 +203,16 @@ impl<'h> Judge<'h> {
             _ => {}
         }
         None
+    }
+
+    /// Whether somebody was told that an instance passes before it was done something to, and nothing kept that from being
+    /// written down.
+    fn was_seen_well(&self, thing: &Thing, act: &Operation) -> bool {
+        let Some(first) = self.passed.get(thing).copied() else { return false };
+        let written = first.saturating_add(nanos(JOURNALED_WITHIN));
+        let mut faults = self.history.faults.iter().filter(|fault| fault.has_touched());
+        let ends = |fault: &Fault| fault.ended.or(self.history.healed).unwrap_or(u64::MAX);
+        written < act.invoked && !faults.any(|fault| fault.begun < written && first < ends(fault))
     }
 
     fn pick(

@@ -295,10 +295,10 @@ impl Node {
                 }
             }
             Some(Process::Elsewhere { .. }) => {
-                self.is_paused = false;
                 if let Some(commands) = self.commands() {
                     commands.run(attached::Command::Kill)?;
                 }
+                self.is_paused = false;
             }
         }
         Ok(())
@@ -321,7 +321,8 @@ impl Node {
 
     /// Lets a paused process go on (SIGCONT).
     pub(crate) fn resume(&mut self) -> Result<()> {
-        if let (Some(Process::Elsewhere { .. }), Some(commands)) = (&self.process, self.commands()) {
+        // One that could not be stopped or killed while it was paused may still be.
+        if let Some(commands) = self.commands() {
             commands.run(attached::Command::Resume)?;
         } else {
             self.signal(Signal::CONT)?;
@@ -441,14 +442,12 @@ impl Node {
     /// Lets one elsewhere run as it did before the harness came.
     fn leave_as_found(&self, is_up: bool) {
         let Some(commands) = self.commands() else { return };
-        let left = match (is_up, self.is_paused) {
-            (true, false) => Ok(()),
-            (true, true) => commands.run(attached::Command::Resume),
-            (false, _) => commands.run(attached::Command::Start),
-        };
-        if let Err(error) = left {
-            // Whoever owns it must know.
-            let _ = writeln!(std::io::stderr(), "jepsen-lite: {} is not as it was found: {error:#}", self.name());
+        let mends = [(self.is_paused, attached::Command::Resume), (!is_up, attached::Command::Start)];
+        for (_, command) in mends.into_iter().filter(|(is_needed, _)| *is_needed) {
+            if let Err(error) = commands.run(command) {
+                // Whoever owns it must know.
+                let _ = writeln!(std::io::stderr(), "jepsen-lite: {} is not as it was found: {error:#}", self.name());
+            }
         }
     }
 }

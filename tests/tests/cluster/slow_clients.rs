@@ -117,7 +117,7 @@ async fn clients_take_no_file_that_the_log_and_other_nodes_need() {
 
     // More than it has files; the kernel takes them all, the node takes what it has room for.
     let mut crowd = Vec::new();
-    for _ in 0..400 {
+    for _ in 0..250 {
         crowd.push(raw::connect(small.options().http).await);
     }
     for number in 0..20 {
