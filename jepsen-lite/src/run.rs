@@ -360,6 +360,7 @@ impl Run<'_> {
         match self.options.workload {
             Workload::Leases => self.final_looks().await?,
             Workload::Locks => self.final_locks().await?,
+            Workload::Health => self.final_health(shared).await,
             _ => {}
         }
         let last = self.tell_logs().await?;
@@ -403,6 +404,38 @@ impl Run<'_> {
             self.recorder.write(&Event::Starved { at: self.recorder.now() });
         }
         Ok(())
+    }
+
+    /// When nothing else is wrong, every second one of the played instances fails and the others are drained: then all nodes must
+    /// know, and pick none of these.
+    async fn final_health(&self, shared: &Shared) {
+        let things = shared.all_played();
+        sleep(health::TOLD_WITHIN).await;
+        self.look_at_played(&things).await;
+        sleep(health::JOURNALED_WITHIN + POLL).await;
+        self.play(things.iter().step_by(2), Act::Fail).await;
+        sleep(health::TOLD_WITHIN + POLL).await;
+        self.play(things.iter().skip(1).step_by(2), Act::Drain).await;
+        sleep(health::SEEN_WITHIN + POLL).await;
+        self.look_at_played(&things).await;
+    }
+
+    async fn play(&self, things: impl Iterator<Item = &Thing>, act: Act) {
+        for (thing, place) in things.zip(self.places.iter().cycle()) {
+            self.finally(FINAL_CLIENTS, place, &Call::Play { thing: thing.clone(), act }).await;
+        }
+    }
+
+    /// Played instances as each node has them, and whom it picks.
+    async fn look_at_played(&self, things: &[Thing]) {
+        for thing in things {
+            for (index, place) in self.places.iter().enumerate() {
+                let client = FINAL_CLIENTS + index as u64;
+                self.finally(client, place, &Call::Look { thing: thing.clone() }).await;
+                let (service, n) = (health::SERVICE.to_owned(), health::PICKS_MAX);
+                self.finally(client, place, &Call::Pick { service, n }).await;
+            }
+        }
     }
 
     /// How often each node says that it was not run for a while.

@@ -145,18 +145,23 @@ impl Shared {
 
     /// Any of those that are played now.
     fn played(&self, dice: &mut Dice) -> Option<Thing> {
-        dice.pick(&self.all_played()).cloned()
+        dice.pick(&self.playing()).cloned()
     }
 
     fn begin_play(&self, thing: Thing) {
-        self.all_played().push(thing);
+        self.playing().push(thing);
     }
 
     fn end_play(&self, thing: &Thing) {
-        self.all_played().retain(|played| played != thing);
+        self.playing().retain(|played| played != thing);
     }
 
-    fn all_played(&self) -> MutexGuard<'_, Vec<Thing>> {
+    /// All of them.
+    pub(crate) fn all_played(&self) -> Vec<Thing> {
+        self.playing().clone()
+    }
+
+    fn playing(&self) -> MutexGuard<'_, Vec<Thing>> {
         self.played.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

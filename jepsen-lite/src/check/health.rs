@@ -14,15 +14,13 @@ use rollcall_api::State;
 
 use super::{Finding, Judgement};
 use crate::history::{Act, Answer, Call, Fault, History, Operation, Outcome, Thing};
-use crate::workload::health::{SEEN_WITHIN, SERVICE, TOLD_WITHIN};
+use crate::workload::health::{JOURNALED_WITHIN, SEEN_WITHIN, SERVICE, TOLD_WITHIN};
 
 const FINDINGS_MAX: usize = 20;
 /// A pick so soon after a withdrawal could be a wrong one.
 const SOON: std::time::Duration = std::time::Duration::from_secs(5);
 /// Fewest looks at failing instances, and picks soon after a withdrawal, by which a run says anything.
 const JUDGED_MIN: usize = 20;
-/// In so much time the cluster writes down what it observed of an instance; a node that starts again knows nothing else of it.
-const JOURNALED_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 const MS: u64 = 1_000_000;
 
 /// What was done with an instance, oldest first: one client does it all, one thing after the other.
@@ -55,7 +53,9 @@ pub(super) fn check(history: &History) -> Judgement {
             (Call::Look { thing }, Outcome::Ok(Answer::Looked { state, cause })) => {
                 counts.looks += 1;
                 findings.extend(judge.look(operation, thing, (*state, cause), &mut counts));
-                if let Some(act) = judge.told_of(operation, thing, *state) {
+                // Afterwards nobody looks all the time.
+                let is_load = history.healed.is_none_or(|healed| operation.invoked < healed);
+                if let Some(act) = judge.told_of(operation, thing, *state).filter(|_| is_load) {
                     let heard = first_told.entry((act.id, operation.node.as_str())).or_insert(u64::MAX);
                     *heard = (*heard).min(operation.returned);
                 }
@@ -105,15 +105,14 @@ fn withdrawals(lives: &BTreeMap<&Thing, Life<'_>>) -> Vec<u64> {
     times
 }
 
-/// When somebody was first told that an instance passes.
-fn passed(history: &History) -> BTreeMap<&Thing, u64> {
-    let mut passed: BTreeMap<&Thing, u64> = BTreeMap::new();
+/// When somebody was told that an instance passes.
+fn passed(history: &History) -> BTreeMap<&Thing, Vec<u64>> {
+    let mut passed: BTreeMap<&Thing, Vec<u64>> = BTreeMap::new();
     for operation in history.operations.values() {
         if let (Call::Look { thing }, Outcome::Ok(Answer::Looked { state: State::Passing | State::Warning, .. })) =
             (&operation.call, &operation.outcome)
         {
-            let first = passed.entry(thing).or_insert(u64::MAX);
-            *first = (*first).min(operation.returned);
+            passed.entry(thing).or_default().push(operation.returned);
         }
     }
     passed
@@ -137,7 +136,7 @@ struct Judge<'h> {
     history: &'h History,
     lives: BTreeMap<&'h Thing, Life<'h>>,
     withdrawals: Vec<u64>,
-    passed: BTreeMap<&'h Thing, u64>,
+    passed: BTreeMap<&'h Thing, Vec<u64>>,
 }
 
 impl<'h> Judge<'h> {
@@ -208,11 +207,13 @@ impl<'h> Judge<'h> {
     /// Whether somebody was told that an instance passes before it was done something to, and nothing kept that from being
     /// written down.
     fn was_seen_well(&self, thing: &Thing, act: &Operation) -> bool {
-        let Some(first) = self.passed.get(thing).copied() else { return false };
-        let written = first.saturating_add(nanos(JOURNALED_WITHIN));
-        let mut faults = self.history.faults.iter().filter(|fault| fault.has_touched());
         let ends = |fault: &Fault| fault.ended.or(self.history.healed).unwrap_or(u64::MAX);
-        written < act.invoked && !faults.any(|fault| fault.begun < written && first < ends(fault))
+        let is_written = |passed: u64| {
+            let written = passed.saturating_add(nanos(JOURNALED_WITHIN));
+            let mut faults = self.history.faults.iter().filter(|fault| fault.has_touched());
+            written < act.invoked && !faults.any(|fault| fault.begun < written && passed < ends(fault))
+        };
+        self.passed.get(thing).is_some_and(|times| times.iter().any(|passed| is_written(*passed)))
     }
 
     fn pick(

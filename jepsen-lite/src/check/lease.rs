@@ -132,6 +132,7 @@ fn late(history: &History) -> Vec<Finding> {
     let mut last: BTreeMap<(&Thing, &str), (&Operation, State)> = BTreeMap::new();
     for operation in history.operations.values().filter(|operation| operation.invoked > healed) {
         if let (Call::Look { thing }, Outcome::Ok(Answer::Looked { state, .. })) = (&operation.call, &operation.outcome)
+            && matches!(thing, Thing::Instance { service, .. } if leases::is_leased(service))
         {
             last.insert((thing, &operation.node), (operation, *state));
         }

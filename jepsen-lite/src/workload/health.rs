@@ -22,12 +22,14 @@ pub(crate) const SERVICE: &str = "played";
 pub(crate) const INTERVAL_MS: u64 = 1_000;
 /// Longest time until all nodes know that an instance fails, or has recovered, when nothing else is wrong.
 pub(crate) const TOLD_WITHIN: Duration = Duration::from_secs(8);
+/// In so much time the cluster writes down what it observed of an instance; a node that starts again knows nothing else of it.
+pub(crate) const JOURNALED_WITHIN: Duration = Duration::from_secs(3);
 /// Longest time from the acknowledgement of a drain or a deregistration until no node picks the instance, when nothing is wrong.
 pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(1);
 /// Instances that a client plays at a time.
 const PLAYED: usize = 3;
 /// Most instances that are asked for at once.
-const PICKS_MAX: usize = 4;
+pub(crate) const PICKS_MAX: usize = 4;
 /// Shortest and longest time that an instance is well before it fails, and drained, milliseconds.
 const WELL_MS: (u64, u64) = (1_500, 9_000);
 const DRAINED_MS: (u64, u64) = (2_000, 5_000);
