@@ -2,7 +2,8 @@
 //!
 //! Everything that was started or changed is undone when the [`Cluster`] is dropped, whatever ended the run. A harness that
 //! was killed with -9 leaves nothing running either: nodes stop when their standard input closes, and namespaces of a dead
-//! harness are swept by the next run.
+//! harness are swept by the next run. Nodes that it did not start (`attached.rs`) stay as a killed harness left them, until
+//! `jepsen-lite sweep --cluster`.
 
 mod attached;
 mod ballast;
@@ -128,19 +129,9 @@ impl Cluster {
         };
         let disks = options.has_disks.then(|| Disks::create(slots, &options.folder.join("disks"))).transpose()?;
         let clocks = options.has_clocks.then(|| Clocks::create(slots, &options.folder.join("clocks"))).transpose()?;
-        let mut cluster = Self {
-            nodes: Vec::new(),
-            spare: None,
-            leaver: None,
-            fabric,
-            namespaces,
-            disks,
-            clocks,
-            probed_at: None,
-            isolated: Vec::new(),
-            client,
-            ids: Vec::new(),
-        };
+        let mut cluster = Self::of(Vec::new(), client);
+        (cluster.fabric, cluster.namespaces) = (fabric, namespaces);
+        (cluster.disks, cluster.clocks) = (disks, clocks);
         let addresses = match &cluster.namespaces {
             Some(namespaces) => namespaces.addresses(),
             None => ports::loopback_addresses(slots)?,
@@ -172,15 +163,23 @@ impl Cluster {
 
     /// Nodes that run elsewhere already.
     pub(crate) fn attach(attached: Attached, client: Client) -> Self {
+        let probed_at = attached.probed_at;
+        let mut cluster = Self::of(attached.into_nodes(), client);
+        cluster.probed_at = probed_at;
+        cluster
+    }
+
+    /// These nodes, and nothing else that the harness has hold of.
+    fn of(nodes: Vec<Node>, client: Client) -> Self {
         Self {
-            probed_at: attached.probed_at,
-            nodes: attached.into_nodes(),
+            nodes,
             spare: None,
             leaver: None,
             fabric: None,
             namespaces: None,
             disks: None,
             clocks: None,
+            probed_at: None,
             isolated: Vec::new(),
             client,
             ids: Vec::new(),

@@ -639,8 +639,7 @@ impl Watch {
 }
 
 /// Whether a record is about what is written and read as a whole. Nobody asks for a transition of states: the cluster journals
-/// what it observed; and locks and played instances are judged by checkers of their
-/// own.
+/// what it observed; and locks and played instances are judged by checkers of their own.
 fn is_of_things(record: &HistoryRecord, names: &Names) -> bool {
     let is_own_service = |name: &str| names.inner(name).is_some_and(|service| !health::is_played(service));
     let is_own_key = |name: &str| names.inner(name).is_some_and(|key| !locks::is_ours(key));

@@ -101,7 +101,7 @@ pub(crate) fn check(args: &RunArgs) -> Result<()> {
     names_of_nemeses(args).iter().try_for_each(|name| nemesis::Kind::of_name(name).map(drop))
 }
 
-/// Whether the run can be made of the nodes in a file, and their names.
+/// Whether the run can be made of the nodes in a file, and how many they are.
 ///
 /// # Errors
 /// When it cannot, and why.
@@ -114,7 +114,7 @@ fn check_attached(path: &Path, workload: Workload, nemeses: &[String]) -> Result
         _ => {}
     }
     nemesis::check_attached(nemeses, &attached).with_context(|| format!("in {}", path.display()))?;
-    Ok(attached.names().count())
+    Ok(attached.len())
 }
 
 /// Removes what harnesses left that were killed: here, or in a cluster that others use, too.

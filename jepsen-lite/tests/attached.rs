@@ -1,30 +1,19 @@
 //! A run on a cluster that runs already, which others use, too.
 
+mod support;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use support::rollcall;
+
 /// Tells "never" from "slow".
 const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 const NODES: [&str; 3] = ["a", "b", "c"];
-
-/// The program under test: `ROLLCALL_BIN`, or built here.
-fn rollcall() -> PathBuf {
-    if let Some(path) = std::env::var_os("ROLLCALL_BIN") {
-        return PathBuf::from(path);
-    }
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--package", "rollcall", "--bin", "rollcall"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let built = build.status();
-    assert!(built.expect("cargo can be started").success(), "cargo build --package rollcall failed");
-    Path::new(env!("CARGO_BIN_EXE_jepsen-lite")).with_file_name("rollcall")
-}
 
 /// A cluster of three nodes, each started by the command of its file. Dropping it ends them.
 struct Staging {

@@ -1,29 +1,18 @@
 //! A run that somebody ends with Ctrl-C leaves nothing behind but what it saw until then.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use support::rollcall;
+
 /// Tells "never" from "slow".
 const DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
-
-/// The program under test: `ROLLCALL_BIN`, or built here.
-fn rollcall() -> PathBuf {
-    if let Some(path) = std::env::var_os("ROLLCALL_BIN") {
-        return PathBuf::from(path);
-    }
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--package", "rollcall", "--bin", "rollcall"]);
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let built = build.status();
-    assert!(built.expect("cargo can be started").success(), "cargo build --package rollcall failed");
-    Path::new(env!("CARGO_BIN_EXE_jepsen-lite")).with_file_name("rollcall")
-}
 
 /// Whether links are cut in namespaces here, or by the nodes themselves.
 fn networks() -> &'static [&'static str] {

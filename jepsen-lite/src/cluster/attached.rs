@@ -121,9 +121,9 @@ impl Attached {
         Ok(attached)
     }
 
-    /// The names of all nodes.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.nodes.iter().map(|node| node.name.as_str())
+    /// How many nodes it names: one at least.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Whether every node says where its Consul API is.

@@ -260,23 +260,12 @@ mod tests {
     /// Two nodes, the second of which answers so.
     fn cluster(answers: Vec<String>) -> Cluster {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-        Cluster {
-            // The first stops when it is let, as one does that is removed.
-            nodes: vec![
-                Node::of_shell("n1", nobody, "read line; exit 2"),
-                Node::of_shell("n2", api(answers), "exec sleep 600"),
-            ],
-            spare: None,
-            leaver: None,
-            fabric: None,
-            namespaces: None,
-            disks: None,
-            clocks: None,
-            probed_at: None,
-            isolated: Vec::new(),
-            client: Client::new(Duration::from_secs(5)).unwrap(),
-            ids: vec![1, 2],
-        }
+        // The first stops when it is let, as one does that is removed.
+        let first = Node::of_shell("n1", nobody, "read line; exit 2");
+        let second = Node::of_shell("n2", api(answers), "exec sleep 600");
+        let mut cluster = Cluster::of(vec![first, second], Client::new(Duration::from_secs(5)).unwrap());
+        cluster.ids = vec![1, 2];
+        cluster
     }
 
     #[tokio::test]

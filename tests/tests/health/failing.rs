@@ -5,7 +5,7 @@ use std::time::Instant;
 use rollcall_tests::{Cluster, DEADLINE, note, registration, wait_until};
 use serde_json::{Value, json};
 
-use crate::journal::wait_told;
+use crate::journal::fail_and_be_told;
 use crate::support::{Target, all, checked_by_http, health, probers, register, wait_state};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,13 +88,7 @@ async fn a_node_that_starts_again_takes_nobody_for_starting_who_was_seen_to_pass
     let cluster = Cluster::start(3).await;
     let mut target = Target::start().await;
     let nodes = all(&cluster);
-    register(nodes[0], "web-1", &checked_by_http(target.port())).await;
-    wait_state(&nodes, "web-1", "passing", &["observed"]).await;
-    target.kill().await;
-    wait_state(&nodes, "web-1", "critical", &["confirmed"]).await;
-    for node in &nodes {
-        wait_told(node, "web-1", "critical").await;
-    }
+    fail_and_be_told(&nodes, &mut target).await;
     // It was registered less than half a minute ago, which is no excuse any more.
     let first = probers(nodes[0], "web-1").await.first().cloned().expect("somebody probes it");
     let again = nodes.iter().find(|node| node.name() == first).expect("a prober is a node");

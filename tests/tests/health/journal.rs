@@ -23,12 +23,23 @@ async fn states(node: &Node, id: &str) -> Vec<String> {
 }
 
 /// Waits until the last state that history tells of an instance is `last`.
-pub(crate) async fn wait_told(node: &Node, id: &str, last: &str) {
+async fn wait_told(node: &Node, id: &str, last: &str) {
     wait_until(&format!("{id} to be {last} in history"), DEADLINE, async || {
         let states = states(node, id).await;
         if states.last().map(String::as_str) == Some(last) { Ok(()) } else { Err(format!("{states:?}")) }
     })
     .await;
+}
+
+/// Has `web-1` pass and then fail, until history tells so on every node.
+pub(crate) async fn fail_and_be_told(nodes: &[&Node], target: &mut Target) {
+    register(nodes[0], "web-1", &checked_by_http(target.port())).await;
+    wait_state(nodes, "web-1", "passing", &["observed"]).await;
+    target.kill().await;
+    wait_state(nodes, "web-1", "critical", &["confirmed"]).await;
+    for node in nodes {
+        wait_told(node, "web-1", "critical").await;
+    }
 }
 
 /// A registration with a check once a second that is to go after 10 s in `critical`.
@@ -47,13 +58,7 @@ async fn history_tells_every_transition_once_on_every_node_and_goes_on_under_the
     let cluster = Cluster::start(3).await;
     let mut target = Target::start().await;
     let nodes = all(&cluster);
-    register(nodes[0], "web-1", &checked_by_http(target.port())).await;
-    wait_state(&nodes, "web-1", "passing", &["observed"]).await;
-    target.kill().await;
-    wait_state(&nodes, "web-1", "critical", &["confirmed"]).await;
-    for node in &nodes {
-        wait_told(node, "web-1", "critical").await;
-    }
+    fail_and_be_told(&nodes, &mut target).await;
     let before = states(nodes[0], "web-1").await;
     assert!(before.windows(2).all(|pair| pair[0] != pair[1]), "each once: {before:?}");
     let told = history(nodes[0], "web-1").await;
