@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Limits: one Raft group holds everything; a write costs one `fdatasync` on a majority, shared by all writes that come
-//! within 20 µs or during the sync before; peer traffic is authenticated, not encrypted.
+//! within 5 µs or during the sync before; peer traffic is authenticated, not encrypted.
 
 mod bootstrap;
 mod codec;

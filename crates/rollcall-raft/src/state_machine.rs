@@ -2,7 +2,8 @@
 //!
 //! A batch of committed entries is applied to the one mutable catalogue, then published once: a new `Arc<Catalog>` that
 //! readers load without a lock, and the revision that waiters watch. Only then are the proposers answered, so what a node
-//! acknowledged it shows.
+//! acknowledged it shows. While a start replays the log nobody reads, so nothing is shown before its end: maps that a view
+//! shared would be copied piece by piece as they change.
 //!
 //! A snapshot is built on a blocking thread from a clone, which costs a few pointer copies; nothing waits for it.
 
@@ -64,6 +65,8 @@ pub(crate) struct StateMachine {
     membership: StoredMembership,
     view: Arc<View>,
     snapshots: Arc<SnapshotStore>,
+    /// Last entry that is replayed from the log before anybody reads.
+    replay_end: Option<LogId>,
 }
 
 impl StateMachine {
@@ -75,7 +78,15 @@ impl StateMachine {
             None => (Catalog::default(), None, StoredMembership::default()),
         };
         let view = Arc::new(View::new(catalog.clone()));
-        Ok(Self { catalog, last_applied, membership, view, snapshots: Arc::new(snapshots) })
+        Ok(Self { catalog, last_applied, membership, view, snapshots: Arc::new(snapshots), replay_end: None })
+    }
+
+    /// Shows nothing before the entry `end` is applied: the last of those that openraft replays when it starts.
+    pub(crate) fn replay_until(&mut self, end: Option<LogId>) {
+        self.replay_end = end;
+        if self.last_applied < end {
+            self.view.publish(Arc::default());
+        }
     }
 
     #[cfg(test)]
@@ -149,7 +160,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 answers.push((responder, outcome));
             }
         }
-        self.view.publish(Arc::new(self.catalog.clone()));
+        if self.last_applied >= self.replay_end {
+            self.view.publish(Arc::new(self.catalog.clone()));
+        }
         for (responder, outcome) in answers {
             responder.send(outcome);
         }
@@ -228,4 +241,34 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 /// Runs file work off the runtime.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     rollcall_io::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+    use crate::types::Entry;
+
+    #[tokio::test]
+    async fn what_a_start_replays_is_shown_when_all_of_it_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut machine = StateMachine::for_test(dir.path());
+        let view = machine.view();
+        let id = |index| LogId::new_term_index(1, index);
+        let mut shown = Vec::new();
+        for index in 1..=5 {
+            if index == 2 {
+                machine.replay_until(Some(id(4)));
+            }
+            let entry = Entry { log_id: id(index), payload: EntryPayload::Blank };
+            machine.apply(stream::iter([Ok((entry, None))])).await.unwrap();
+            shown.push(view.catalog().revision().get());
+        }
+        assert_eq!(shown, [1, 0, 0, 4, 5]);
+        assert_eq!(*view.revisions().borrow(), Revision::new(5));
+        // Nothing is left to replay.
+        machine.replay_until(Some(id(5)));
+        assert_eq!(view.catalog().revision().get(), 5);
+    }
 }

@@ -25,6 +25,7 @@ mod probe;
 mod prospects;
 mod quarantines;
 mod reports;
+mod rest;
 mod schema;
 mod selection;
 mod telemetry;

@@ -38,8 +38,7 @@ macro_rules! validated_string {
             type Error = Invalid;
 
             fn try_from(text: &str) -> Result<Self, Invalid> {
-                let valid: fn(char) -> bool = $valid;
-                if ($min..=$max).contains(&text.len()) && text.chars().all(valid) {
+                if ($min..=$max).contains(&text.len()) && is_made_of(text, $valid) {
                     Ok(Self(EcoString::from(text)))
                 } else {
                     Err(Invalid::new($rule, text))
@@ -115,6 +114,11 @@ where
         }
     }
     deserializer.deserialize_str(Visitor(PhantomData))
+}
+
+/// Whether all characters are valid. Nearly all text is ASCII, and a start reads millions of names: then bytes are characters.
+fn is_made_of(text: &str, valid: impl Fn(char) -> bool) -> bool {
+    if text.is_ascii() { text.bytes().all(|byte| valid(char::from(byte))) } else { text.chars().all(valid) }
 }
 
 fn is_word(c: char) -> bool {

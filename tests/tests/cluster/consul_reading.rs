@@ -267,6 +267,22 @@ async fn a_check_of_a_machine_wakes_those_who_read_what_is_on_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_begins_to_wait_alone_while_something_is_written_is_woken_by_it() {
+    let cluster = Cluster::start(1).await;
+    let node = cluster.node(0);
+    let mut last = register(node, "lonely", "1", &instance(1, &[])).await;
+    for round in 0..200 {
+        // Nobody waits while this is written, so what wakes waiters rests from here on.
+        register(node, "other", "1", &instance(2 + round % 2, &[])).await;
+        let waiting = watch(node, "/v1/health/service/lonely", last);
+        let changed = register(node, "lonely", "1", &instance(2 + round % 2, &[])).await;
+        let answer = waiting.await.expect("the query ends");
+        assert_eq!(index(&answer), changed, "round {round}");
+        last = changed;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watcher_is_woken_by_its_service_and_by_nothing_else() {
     let cluster = Cluster::start(3).await;
     let node = cluster.node(0);

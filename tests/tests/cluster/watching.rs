@@ -1,5 +1,6 @@
 //! Watches: a snapshot, then every change once and in order, on whichever node.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use rollcall_tests::{Cluster, Load, SharedCluster, Watcher, registration, wait_until};
@@ -151,6 +152,49 @@ async fn watchers_on_every_node_see_the_same_changes() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_begins_to_watch_where_nobody_did_misses_nothing_that_is_written_meanwhile() {
+    let cluster = Cluster::start(1).await;
+    let node = cluster.node(0);
+    let start = node.register("beating", "i-1", &registration(1)).await.expect(201).revision();
+    let (is_over, last) = (Cell::new(false), Cell::new(start));
+    let writing = async {
+        let mut revisions = Vec::new();
+        while !is_over.get() {
+            let body = registration(2 + (revisions.len() % 2) as u16);
+            last.set(node.register("beating", "i-1", &body).await.expect(200).revision());
+            revisions.push(last.get());
+        }
+        revisions
+    };
+    let watching = async {
+        let mut seen = vec![start];
+        for _ in 0..40 {
+            // The task behind all streams rests while there is none.
+            wait_until("all streams to end", rollcall_tests::DEADLINE, async || {
+                match rollcall_tests::metric(&node.metrics().await, "rollcall_watch_streams", &[]) {
+                    0.0 => Ok(()),
+                    streams => Err(format!("{streams} streams")),
+                }
+            })
+            .await;
+            let mut watcher = Watcher::open(node, "service=beating", seen.last().copied()).await;
+            // What was written before it began comes from the ring, the rest from that task.
+            let before = last.get();
+            let mut live = 0;
+            while live < 5 {
+                let id = watcher.next_change().await.expect("the stream goes on").id.expect("a change has an id");
+                live += usize::from(id > before);
+                seen.push(id);
+            }
+        }
+        is_over.set(true);
+        seen
+    };
+    let (written, seen) = tokio::join!(writing, watching);
+    assert_eq!(seen[1..], written[..seen.len() - 1], "each change once and in order");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
+use openraft::storage::RaftLogStorage as _;
 use rollcall_catalog::Command;
 use rollcall_io::spawn_blocking;
 use rollcall_types::NodeId;
@@ -179,10 +180,11 @@ async fn run(
     data_dir: DataDir,
     member: Member,
     is_observer: bool,
-    log: LogStore,
-    machine: StateMachine,
+    mut log: LogStore,
+    mut machine: StateMachine,
 ) -> Result<Arc<Core>, Error> {
     check_reach(&log, &machine, &data_dir)?;
+    machine.replay_until(log.read_committed().await.map_err(Error::io("cannot read how far the log is committed"))?);
     let config = timers.config(member.cluster.to_string())?;
     let links = Arc::new(Links::default());
     let (view, snapshots) = (machine.view(), machine.snapshots());

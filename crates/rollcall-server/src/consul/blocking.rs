@@ -238,7 +238,7 @@ pub(super) async fn wait_until(call: &Call, topics: &[Topic], holds: impl Fn(&Ar
 }
 
 fn begin_to_wait(call: &Call, topics: &[Topic]) -> Result<Waiter> {
-    call.layer.wakes.wait_for(topics).ok_or_else(|| {
+    call.layer.wakes.wait_for(topics, call.app.consensus.catalog().revision()).ok_or_else(|| {
         counter!(BLOCKING_REFUSED).increment(1);
         Failure::too_many("this node has its most blocking queries; ask another node")
     })

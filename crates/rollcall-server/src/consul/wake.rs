@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::meta;
 use super::metrics::{BLOCKING, WAKES};
 use super::nodes::HEARING;
+use crate::rest::Rest;
 
 /// Most queries that wait at once; one more is refused.
 pub(crate) const WAITERS_MAX: usize = 12_000;
@@ -72,6 +73,8 @@ struct Shared {
     woken: AtomicU64,
     /// How often everybody was told to look again, because history is another one.
     abandoned: AtomicU64,
+    /// Of the task that follows the ring.
+    rest: Rest,
 }
 
 /// Invariants:
@@ -97,12 +100,14 @@ pub(crate) struct Waiter {
 impl Wakes {
     /// Nobody waits.
     pub(crate) fn new() -> Self {
-        let shared = Shared { waiters: Mutex::default(), woken: AtomicU64::new(0), abandoned: AtomicU64::new(0) };
+        let (waiters, rest) = (Mutex::default(), Rest::default());
+        let shared = Shared { waiters, woken: AtomicU64::new(0), abandoned: AtomicU64::new(0), rest };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Begins to wait; `None` when [`WAITERS_MAX`] wait already. Whoever looks after this misses nothing.
-    pub(crate) fn wait_for(&self, topics: &[Topic]) -> Option<Waiter> {
+    /// Begins to wait; `None` when [`WAITERS_MAX`] wait already. Whoever has `seen` this revision before, and looks after this,
+    /// misses nothing.
+    pub(crate) fn wait_for(&self, topics: &[Topic], seen: Revision) -> Option<Waiter> {
         let abandoned = self.shared.abandoned.load(Ordering::Acquire);
         let notify = Arc::new(Notify::new());
         let mut waiters = self.shared.lock();
@@ -110,6 +115,8 @@ impl Wakes {
             return None;
         }
         let id = waiters.add(topics, &notify);
+        drop(waiters);
+        self.shared.rest.call(seen);
         gauge!(BLOCKING).increment(1.0);
         Some(Waiter { id, topics: topics.to_vec(), notify, abandoned, shared: self.shared.clone() })
     }
@@ -120,25 +127,32 @@ impl Wakes {
         self.shared.woken.load(Ordering::Relaxed)
     }
 
-    /// Follows catalogue and members until `stop`. The place in the ring is taken before this is first polled to wait.
+    /// Follows the members, and the catalogue while somebody waits, until `stop`.
     pub(crate) async fn follow(self, consensus: Consensus, gossip: Gossip, stop: CancellationToken) {
         let mut revisions = consensus.revision_changes();
-        let mut cursor = consensus.catalog().revision();
-        revisions.mark_changed();
+        let mut followed = None;
         let mut members = gossip.events();
         let mut roles = consensus.status_changes();
         let mut unheard = pin!(tokio::time::sleep(HEARING + Duration::from_secs(1)));
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                // Somebody waits; what came since is looked at at once.
+                seen = self.shared.rest.called(), if followed.is_none() => {
+                    followed = Some(seen);
+                    revisions.mark_changed();
+                }
                 // The log went on.
-                changed = revisions.changed() => {
+                changed = revisions.changed(), if followed.is_some() => {
                     if changed.is_err() {
                         return;
                     }
                     let catalog = consensus.catalog();
-                    self.publish(&catalog, cursor, |name| is_member(&consensus, name));
-                    cursor = catalog.revision();
+                    if let Some(cursor) = followed {
+                        self.publish(&catalog, cursor, |name| is_member(&consensus, name));
+                    }
+                    let rests = self.shared.rest.begins_if(|| self.shared.lock().count == 0);
+                    followed = (!rests).then(|| catalog.revision());
                 }
                 // A node is seen to be another than before.
                 event = members.recv() => match event {
@@ -166,7 +180,7 @@ impl Wakes {
             return self.count(woken);
         };
         let waiters = self.shared.lock();
-        // Nobody who begins to wait while this goes on can have seen less than `catalog`.
+        // Who begins to wait while this goes on looks afterwards, and so at no less than `catalog`.
         if waiters.count > 0 {
             let woken =
                 events.map(|event| waiters.wake_by(event) + waiters.wake_by_check(event, catalog, &is_member)).sum();
@@ -366,7 +380,7 @@ mod tests {
     #[test]
     fn a_hundred_watchers_of_one_service_sleep_through_a_thousand_writes_elsewhere() {
         let wakes = Wakes::new();
-        let waiters: Vec<_> = (0..100).map(|_| wakes.wait_for(&[service("quiet")]).unwrap()).collect();
+        let waiters: Vec<_> = (0..100).map(|_| wakes.wait_for(&[service("quiet")], Revision::ZERO).unwrap()).collect();
         let mut story = Story::default();
         for number in 0..1_000 {
             let cursor = story.catalog().revision();
@@ -396,7 +410,7 @@ mod tests {
             (vec![Topic::Services], 0),
             (vec![Topic::Nodes, Topic::Sessions, Topic::Events], 0),
         ] {
-            let waiter = wakes.wait_for(&topics).unwrap();
+            let waiter = wakes.wait_for(&topics, Revision::ZERO).unwrap();
             assert_eq!(woken(&wakes, &story, cursor), expected, "{topics:?}");
             drop(waiter);
         }
@@ -408,7 +422,7 @@ mod tests {
         let mut story = Story::default();
         let of = |node: &str| {
             let topics = [service("web"), Topic::MemberChecks, Topic::ChecksOf(node.to_owned())];
-            wakes.wait_for(&topics).unwrap()
+            wakes.wait_for(&topics, Revision::ZERO).unwrap()
         };
         let _waiting = [of("rack-1"), of("rack-2"), of("rack-2")];
         for (id, node, expected) in [
@@ -432,7 +446,7 @@ mod tests {
     #[test]
     fn what_is_seen_of_nodes_wakes_those_who_read_them() {
         let wakes = Wakes::new();
-        let _waiting = [Topic::Nodes, service("web")].map(|topic| wakes.wait_for(&[topic]).unwrap());
+        let _waiting = [Topic::Nodes, service("web")].map(|topic| wakes.wait_for(&[topic], Revision::ZERO).unwrap());
         wakes.nodes_changed();
         assert_eq!(wakes.woken(), 1);
     }
@@ -440,8 +454,8 @@ mod tests {
     #[test]
     fn a_key_wakes_itself_and_each_prefix_of_it_that_somebody_waits_for() {
         let wakes = Wakes::new();
-        let prefix = |text: &str| wakes.wait_for(&[Topic::Prefix(text.to_owned())]).unwrap();
-        let of_key = |text: &str| wakes.wait_for(&[Topic::Key(text.parse().unwrap())]).unwrap();
+        let prefix = |text: &str| wakes.wait_for(&[Topic::Prefix(text.to_owned())], Revision::ZERO).unwrap();
+        let of_key = |text: &str| wakes.wait_for(&[Topic::Key(text.parse().unwrap())], Revision::ZERO).unwrap();
         let _waiting =
             [prefix(""), prefix("a/"), prefix("a/"), prefix("a/bc"), prefix("b"), of_key("a/b"), of_key("a/bé")];
         let lock = wakes.shared.lock();
@@ -453,7 +467,7 @@ mod tests {
     #[test]
     fn a_history_that_is_another_one_wakes_everybody() {
         let wakes = Wakes::new();
-        let waiter = wakes.wait_for(&[service("a")]).unwrap();
+        let waiter = wakes.wait_for(&[service("a")], Revision::ZERO).unwrap();
         assert!(!waiter.is_abandoned());
         let mut story = Story::default();
         story.register("b", "1");
@@ -462,13 +476,18 @@ mod tests {
         (0..=EVENTS_MAX / ENTRY_TRANSITIONS_MAX).for_each(|_| story.record(&turns));
         assert_eq!(woken(&wakes, &story, Revision::ZERO), 1, "the ring has forgotten what the follower has not seen");
         assert!(waiter.is_abandoned());
-        assert!(!wakes.wait_for(&[service("a")]).unwrap().is_abandoned());
+        assert!(!wakes.wait_for(&[service("a")], Revision::ZERO).unwrap().is_abandoned());
     }
 
     #[test]
     fn waiters_that_are_gone_leave_nothing_behind() {
         let wakes = Wakes::new();
-        drop(wakes.wait_for(&[service("a"), Topic::Prefix("p".to_owned()), Topic::Prefix("q".to_owned())]));
+        drop(
+            wakes.wait_for(
+                &[service("a"), Topic::Prefix("p".to_owned()), Topic::Prefix("q".to_owned())],
+                Revision::ZERO,
+            ),
+        );
         let lock = wakes.shared.lock();
         assert!(lock.count == 0 && lock.by_topic.is_empty() && lock.prefix_lengths.is_empty());
     }
@@ -476,9 +495,9 @@ mod tests {
     #[test]
     fn one_waiter_too_many_is_refused() {
         let wakes = Wakes::new();
-        let all: Vec<_> = (0..WAITERS_MAX).map(|_| wakes.wait_for(&[Topic::Events]).unwrap()).collect();
-        assert!(wakes.wait_for(&[Topic::Events]).is_none());
+        let all: Vec<_> = (0..WAITERS_MAX).map(|_| wakes.wait_for(&[Topic::Events], Revision::ZERO).unwrap()).collect();
+        assert!(wakes.wait_for(&[Topic::Events], Revision::ZERO).is_none());
         drop(all);
-        assert!(wakes.wait_for(&[Topic::Events]).is_some());
+        assert!(wakes.wait_for(&[Topic::Events], Revision::ZERO).is_some());
     }
 }

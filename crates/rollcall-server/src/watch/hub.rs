@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Frame;
+use crate::rest::Rest;
 
 /// Frames that wait for one subscriber; when full, the subscriber is cut off and reads the ring instead.
 const QUEUE_MAX: usize = 256;
@@ -68,6 +69,8 @@ struct Shared {
     /// Every event up to this revision was handed to its subscribers.
     published: AtomicU64,
     topics: Mutex<Subscriptions>,
+    /// Of the task that follows the ring.
+    rest: Rest,
 }
 
 /// Who gets what.
@@ -112,6 +115,7 @@ impl Hub {
             next_id: AtomicUsize::new(0),
             published: AtomicU64::new(0),
             topics: Mutex::default(),
+            rest: Rest::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -124,8 +128,8 @@ impl Hub {
         (before < self.shared.subscribers_max).then_some(permit)
     }
 
-    /// Frames of `topics` from now on.
-    pub(crate) fn subscribe(&self, topics: Topics) -> Subscription {
+    /// Frames of `topics` from now on, for somebody who has `seen` this revision and reads the ring after this.
+    pub(crate) fn subscribe(&self, topics: Topics, seen: Revision) -> Subscription {
         let (tx, frames) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
@@ -141,29 +145,39 @@ impl Hub {
                 }
             }
         }
+        drop(subscriptions);
+        self.shared.rest.call(seen);
         Subscription { id, topics, frames, waiting, shared: self.shared.clone() }
     }
 
-    /// Follows the ring from where it is now, and feeds subscribers until `shutdown`.
-    ///
-    /// The place in the ring is taken before this returns, so whoever subscribes afterwards misses nothing.
+    /// Follows the ring while there are subscribers, and feeds them, until `shutdown`.
     pub(crate) fn follow(&self, consensus: Consensus, shutdown: CancellationToken) -> JoinHandle<()> {
-        let mut revisions = consensus.revision_changes();
-        revisions.mark_changed();
-        let mut cursor = consensus.catalog().revision();
         let hub = self.clone();
         tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    changed = revisions.changed() => if changed.is_err() { return },
-                }
-                let catalog = consensus.catalog();
-                hub.publish(&catalog, cursor);
-                cursor = catalog.revision();
-                hub.shared.published.store(cursor.get(), Ordering::Release);
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = hub.feed(&consensus) => {}
             }
         })
+    }
+
+    /// Feeds subscribers whenever there are some, until there are no revisions any more.
+    async fn feed(&self, consensus: &Consensus) {
+        let mut revisions = consensus.revision_changes();
+        loop {
+            let mut cursor = self.shared.rest.called().await;
+            // What came since is looked at at once.
+            revisions.mark_changed();
+            while !self.shared.rest.begins_if(|| self.shared.lock().outlets.is_empty()) {
+                if revisions.changed().await.is_err() {
+                    return;
+                }
+                let catalog = consensus.catalog();
+                self.publish(&catalog, cursor);
+                cursor = catalog.revision();
+                self.shared.published.store(cursor.get(), Ordering::Release);
+            }
+        }
     }
 
     /// Every event up to this revision was handed to its subscribers.
@@ -337,7 +351,7 @@ mod tests {
     fn a_subscriber_that_falls_behind_on_one_service_is_cut_off_from_all_of_them() {
         let hub = Hub::new(10);
         let topics = Topics::of(&[name("a"), name("b")]);
-        let mut subscription = hub.subscribe(topics.clone());
+        let mut subscription = hub.subscribe(topics.clone(), Revision::ZERO);
         let mut story = Story::default();
         changed(&mut story, "a", QUEUE_MAX as u32 + 1);
         hub.publish(story.catalog(), Revision::ZERO);
@@ -358,7 +372,7 @@ mod tests {
     fn transitions_are_one_frame_with_what_each_subscriber_asked_for() {
         let hub = Hub::new(10);
         let check = |topics: Topics, expected: &[&str]| {
-            let mut subscription = hub.subscribe(topics.clone());
+            let mut subscription = hub.subscribe(topics.clone(), Revision::ZERO);
             let (story, cursor) = journaled();
             hub.publish(story.catalog(), cursor);
             let frame = subscription.ready().expect("it is about one of the topics");
@@ -370,7 +384,7 @@ mod tests {
         check(Topics::of(&[name("b")]), &["b passing"]);
         check(Topics::of(&[name("C"), name("x"), name("a"), name("A")]), &["a passing", "c critical"]);
         check(Topics::of(&[name("c"), name("b"), name("a")]), &["a passing", "b passing", "c critical"]);
-        let mut stranger = hub.subscribe(Topics::of(&[name("x")]));
+        let mut stranger = hub.subscribe(Topics::of(&[name("x")]), Revision::ZERO);
         let (story, cursor) = journaled();
         hub.publish(story.catalog(), cursor);
         assert!(stranger.ready().is_none());
@@ -392,8 +406,8 @@ mod tests {
     #[test]
     fn a_subscriber_with_too_many_transitions_before_it_is_cut_off_and_what_it_takes_makes_room() {
         let hub = Hub::new(10);
-        let mut idle = hub.subscribe(Topics::All);
-        let mut busy = hub.subscribe(Topics::All);
+        let mut idle = hub.subscribe(Topics::All, Revision::ZERO);
+        let mut busy = hub.subscribe(Topics::All, Revision::ZERO);
         let mut story = Story::default();
         story.register("a", "1");
         let turns = [Status::Passing, Status::Critical].map(|status| ("a", "1", status));
@@ -413,8 +427,8 @@ mod tests {
     #[test]
     fn a_dropped_subscription_leaves_nothing_behind() {
         let hub = Hub::new(10);
-        drop(hub.subscribe(Topics::of(&[name("a"), name("B")])));
-        drop(hub.subscribe(Topics::All));
+        drop(hub.subscribe(Topics::of(&[name("a"), name("B")]), Revision::ZERO));
+        drop(hub.subscribe(Topics::All, Revision::ZERO));
         let subscriptions = hub.shared.lock();
         assert!(
             subscriptions.outlets.is_empty() && subscriptions.all.is_empty() && subscriptions.by_service.is_empty()

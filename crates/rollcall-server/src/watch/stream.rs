@@ -134,7 +134,7 @@ impl Watch {
     ///
     /// Subscribes first and reads second, so that no event can fall between the two.
     fn read_ring(&mut self) -> Result<Option<Bytes>, Compacted> {
-        let live = self.hub.subscribe(self.topics.clone());
+        let live = self.hub.subscribe(self.topics.clone(), self.consensus.catalog().revision());
         let catalog = self.consensus.catalog();
         let (chunk, last) = ring_chunk(&catalog, self.cursor, &self.topics)?;
         match last {

@@ -90,7 +90,7 @@ pub(crate) async fn long_poll(
     let _permit = app.hub.permit().ok_or_else(Failure::too_many_watches)?;
     loop {
         // Subscribed before the ring is read, so that a change in between ends the wait at once.
-        let mut subscription = app.hub.subscribe(topics.clone());
+        let mut subscription = app.hub.subscribe(topics.clone(), app.consensus.catalog().revision());
         let view = View::obtain(app, query.consistency, query.min_revision, None).await?;
         if let Some(answer) = changes(&view, since, &topics, &filter)? {
             return Ok(answer);
