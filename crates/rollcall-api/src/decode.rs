@@ -4,10 +4,11 @@
 //! reworded here, by its fixed beginnings (serde's `de::Error` default methods), and passed on as it is when it has none
 //! of them. Depth is limited to 128 by `serde_json`.
 
-use rollcall_types::JsonText;
 use std::fmt;
 use std::marker::PhantomData;
 
+use percent_encoding::percent_decode_str;
+use rollcall_types::JsonText;
 use serde::de::{self, DeserializeOwned};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -124,6 +125,12 @@ where
 /// # Errors
 /// [`DecodeError::Query`] with the parameter and the rule.
 pub fn from_query<T: DeserializeOwned>(query: &str) -> Result<T, DecodeError> {
+    for pair in query.split('&') {
+        if percent_decode_str(pair).decode_utf8().is_err() {
+            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+            return Err(DecodeError::Query(FieldError::new(name, "must be percent-encoded UTF-8")));
+        }
+    }
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let path = error.path().to_string();

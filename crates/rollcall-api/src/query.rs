@@ -121,6 +121,13 @@ query!(
     }
 );
 query!(
+    /// Parameters of a deregistration.
+    DeregisterQuery {
+        /// Why, for the history: at most 4096 bytes.
+        reason: String,
+    }
+);
+query!(
     /// Parameters of a write to a key. Not together, and not with `If-Match` or `If-None-Match`.
     KeyWriteQuery {
         /// Id of an open session: sets the key and locks it, or does neither.

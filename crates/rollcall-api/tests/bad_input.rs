@@ -293,9 +293,13 @@ fn queries_name_the_parameter() {
     let query: InstancesQuery = decode::from_query("tag=a%26b&limit=5&consistency=linearizable").unwrap();
     assert_eq!((query.tag.as_deref(), query.limit), (Some("a&b"), Some(5)));
     assert_eq!(query.consistency, Some(Consistency::Linearizable));
-    for (text, field) in
-        [("limit=x", "limit"), ("limt=5", "limt"), ("consistency=strong", "consistency"), ("tag=a&tag=b", "tag")]
-    {
+    for (text, field) in [
+        ("limit=x", "limit"),
+        ("limt=5", "limt"),
+        ("consistency=strong", "consistency"),
+        ("tag=a&tag=b", "tag"),
+        ("limit=5&tag=%ff", "tag"),
+    ] {
         let problem = Problem::from(decode::from_query::<InstancesQuery>(text).unwrap_err());
         assert_eq!((problem.code, problem.errors[0].field.as_str()), (Code::InvalidParameter, field), "{problem:?}");
     }

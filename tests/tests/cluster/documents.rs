@@ -148,13 +148,15 @@ async fn history_says_who_did_what_when_and_through_which_node() {
         |index: usize, method: http::Method| cluster.node(index).call(method, path).header("X-Rollcall-Actor", "ada");
     let made = by(0, http::Method::PUT).json(&registration(1)).answer().await.expect(201).revision();
     let changed = by(1, http::Method::PUT).json(&registration(2)).answer().await.expect(200).revision();
-    let gone = by(2, http::Method::DELETE).answer().await.expect(204).revision();
+    let gone = cluster.node(2).delete(&format!("{path}?reason=the+rack+is+sold")).header("X-Rollcall-Actor", "ada");
+    let gone = gone.answer().await.expect(204).revision();
     for node in cluster.nodes() {
         node.get(&format!("/v1/services?min_revision={gone}")).answer().await.expect(200);
         let records = node.get("/v1/history?service=told").answer().await.expect(200).items();
         let shown: Vec<_> = records.iter().map(|it| (it["revision"].as_u64(), it["action"].as_str())).collect();
         let expected = [(gone, "deregistered"), (changed, "updated"), (made, "registered")];
         assert_eq!(shown, expected.map(|(revision, action)| (Some(revision), Some(action))), "newest first");
+        assert_eq!(records[0]["cause"], "the rack is sold", "{}", records[0]);
         for (record, via) in records.iter().zip(["n3", "n2", "n1"]) {
             assert_eq!(record["actor"], "ada");
             assert_eq!(record["via"], via);

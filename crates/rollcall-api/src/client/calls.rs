@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::transport::{Answer, Call, Opened};
 use super::{Client, ClientError};
 use crate::query::{
-    ExplainQuery, GraphFormat, GraphQuery, HealthQuery, HealthReportQuery, HistoryQuery, InstancesQuery, ReadQuery,
-    ServiceHealthQuery, ServicesQuery,
+    DeregisterQuery, ExplainQuery, GraphFormat, GraphQuery, HealthQuery, HealthReportQuery, HistoryQuery,
+    InstancesQuery, ReadQuery, ServiceHealthQuery, ServicesQuery,
 };
 use crate::{
     ActivateRequest, ClusterStatus, ConfigDocument, DependencyGraph, DrainRequest, EventBatch, Explanation,
@@ -174,6 +174,13 @@ impl Client {
     /// Deregisters an instance. That it was not there is no error.
     pub async fn deregister(&self, service: &str, id: &str) -> Result<(), ClientError> {
         self.transport.fetch_bytes(&Call::write(Method::DELETE, paths::instance(service, id))?).await.map(drop)
+    }
+
+    /// Deregisters an instance, and says why for the history. That it was not there is no error.
+    pub async fn deregister_because(&self, service: &str, id: &str, reason: &str) -> Result<(), ClientError> {
+        let call = Call::write(Method::DELETE, paths::instance(service, id))?;
+        let query = DeregisterQuery { reason: Some(reason.to_owned()) };
+        self.transport.fetch_bytes(&call.query(&query)?).await.map(drop)
     }
 
     /// Lets an instance finish what it has and take nothing new.

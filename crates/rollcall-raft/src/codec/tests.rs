@@ -19,10 +19,10 @@ use rollcall_catalog::{
     StatusChange,
 };
 use rollcall_types::{
-    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, CheckStatuses, ClusterId, DnsTtl, FactorWeights, Host,
-    InstanceId, InstanceSpec, KvKey, Metadata, Millis, NodeId, NodeName, OnSessionEnd, Part, Port, Revision,
-    SelectionPolicy, ServiceDefinition, ServiceName, SessionCheck, SessionId, SessionSpec, Status, StatusCause,
-    Strategy, Tags, Text, UnixMillis, Weight,
+    ActorName, CapabilityName, CheckId, CheckKind, CheckSpec, CheckStatuses, ClusterId, DnsTtl, Endpoint,
+    FactorWeights, Host, InstanceId, InstanceSpec, JsonText, KvKey, LeaseSpec, Lifecycle, Metadata, Millis, NodeId,
+    NodeName, OnSessionEnd, Part, Port, Revision, SelectionPolicy, ServiceDefinition, ServiceName, SessionCheck,
+    SessionId, SessionSpec, Status, StatusCause, Strategy, Tags, Text, UnixMillis, Weight,
 };
 
 use super::*;
@@ -178,6 +178,88 @@ fn catalog() -> Catalog {
     catalog
 }
 
+/// An instance with everything that can be said of one.
+fn full_instance() -> InstanceSpec {
+    let endpoint = Endpoint {
+        name: "web".parse().unwrap(),
+        protocol: "http".parse().unwrap(),
+        host: Host::try_from("10.0.0.7").unwrap(),
+        port: Port::try_from(8_080_u64).unwrap(),
+    };
+    InstanceSpec {
+        endpoints: [endpoint].into(),
+        zone: Some("a".parse().unwrap()),
+        region: Some("eu".parse().unwrap()),
+        version: Some("1.2.3".parse().unwrap()),
+        tags: ["t".parse().unwrap()].into_iter().collect(),
+        metadata: [("k".parse().unwrap(), "v".parse().unwrap())].into_iter().collect(),
+        weight: Weight::default(),
+        lease: Some(LeaseSpec { ttl: Millis::new(30_000) }),
+        checks: [check()].into(),
+        deregister_after: Some(Millis::new(60_000)),
+    }
+}
+
+/// What is said about services and their instances, and about nodes; each leaves something behind or says why it went.
+fn about_services() -> [(&'static str, Command); 13] {
+    let (s, t): (ServiceName, ServiceName) = ("s".parse().unwrap(), "t".parse().unwrap());
+    let [x, y] = ["x/1:a#b", "y"].map(|id| InstanceId::try_from(id).unwrap());
+    let (spec, expect) = (Arc::new(full_instance()), Precondition::None);
+    let why: Text = "why".parse().unwrap();
+    let lifecycle = |id: &InstanceId, lifecycle| Command::SetLifecycle {
+        service: s.clone(),
+        id: id.clone(),
+        lifecycle,
+        expect,
+        reason: Some(why.clone()),
+    };
+    let register =
+        |id: &InstanceId| Command::Register { service: s.clone(), id: id.clone(), spec: spec.clone(), expect };
+    let draining = Lifecycle::Draining { deadline: Some(UnixMillis::new(1_700_000_100_000)), reason: why.clone() };
+    let quarantined = Lifecycle::Quarantined { until: UnixMillis::new(1_800_000_000_000), reason: why.clone() };
+    let document = JsonText::try_from("{}").unwrap();
+    [
+        ("payload-register", register(&x)),
+        ("payload-register-another", register(&y)),
+        ("payload-drain", lifecycle(&x, draining)),
+        ("payload-quarantine", lifecycle(&y, quarantined)),
+        ("payload-define-full", define()),
+        (
+            "payload-config",
+            Command::SetConfig {
+                service: s.clone(),
+                document: document.clone(),
+                schema_at: Some(Revision::new(5)),
+                expect,
+            },
+        ),
+        ("payload-config-of-another", Command::SetConfig { service: t.clone(), document, schema_at: None, expect }),
+        ("payload-remove-service", Command::RemoveService { service: t, expect }),
+        (
+            "payload-kv-put",
+            Command::KvPut { key: "k".parse().unwrap(), value: bytes::Bytes::from_static(b"v"), flags: 7, expect },
+        ),
+        ("payload-kv-delete", Command::KvDelete { key: "k".parse().unwrap(), expect: Precondition::Exists }),
+        ("payload-allocate-node", Command::AllocateNode { name: "n7".parse().unwrap(), nonce: 5 }),
+        ("payload-forget-node", Command::ForgetNode { node: NodeId::new(1) }),
+        ("payload-deregister", Command::Deregister { service: s.clone(), id: y, expect, reason: Some(why) }),
+    ]
+}
+
+/// A catalogue after [`about_services`], asked for by callers who may ask again.
+fn served() -> Catalog {
+    let mut catalog = Catalog::default();
+    for (index, (_, command)) in (1..).zip(about_services()) {
+        let id = match index {
+            1 => Some(RequestId::Key { key: "order-1".into(), fingerprint: 11 }),
+            2 => Some(RequestId::Sequence { client: "caller/a".into(), sequence: 1, acknowledged_below: 1 }),
+            _ => None,
+        };
+        catalog.apply(Revision::new(index), &Request { id, command, ..request() });
+    }
+    catalog
+}
+
 /// Two sessions that lock keys, one that ends, a transaction with every operation, an event.
 fn about_keys() -> [(&'static str, Command); 7] {
     let (first, second) = (SessionId::new(1 << 100), SessionId::new(2));
@@ -274,6 +356,30 @@ const SNAPSHOT_RECORDS: [&str; 20] = [
     "record-end",
 ];
 
+/// What the records of [`served`] are.
+const SERVED_RECORDS: [&str; 20] = [
+    "served-header",
+    "served-service",
+    "served-instance",
+    "served-gone-service",
+    "served-tombstone",
+    "served-node",
+    "served-key",
+    "served-session",
+    "served-event-put",
+    "served-event-put-of-another",
+    "served-event-drain",
+    "served-event-quarantine",
+    "served-event-defined",
+    "served-event-config",
+    "served-event-config-of-another",
+    "served-event-service-removed",
+    "served-event-kv-put",
+    "served-event-kv-removed",
+    "served-event-removed",
+    "served-end",
+];
+
 /// Every persisted and every sent format.
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let mut samples = Vec::new();
@@ -290,6 +396,13 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     add("payload-define", encode(Kind::Payload, &normal(&defined)));
     for (name, command) in about_keys() {
         add(name, encode(Kind::Payload, &normal(&Request { id: None, command, ..request() })));
+    }
+    for (name, command) in about_services() {
+        add(name, encode(Kind::Payload, &normal(&Request { id: None, command, ..request() })));
+    }
+    assert_eq!(served().export().count(), SERVED_RECORDS.len());
+    for (name, record) in SERVED_RECORDS.into_iter().zip(served().export()) {
+        add(name, encode(Kind::SnapshotChunk, &record));
     }
     assert_eq!(catalog().export().count(), SNAPSHOT_RECORDS.len());
     for (name, record) in SNAPSHOT_RECORDS.into_iter().zip(catalog().export()) {

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName};
 use rollcall_api::decode;
 use rollcall_catalog::{Actor, Precondition};
 use rollcall_types::{ActorName, Revision, SessionId};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::failure::{Failure, Result};
@@ -60,11 +61,30 @@ where
 /// The query, decoded; unknown parameters are refused.
 pub(crate) struct Query<T>(pub(crate) T);
 
+/// Left in a request whose query a handler has read.
+#[derive(Debug, Clone, Copy)]
+struct QueryWasRead;
+
+/// The query of a request that takes no parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParameters {}
+
+/// Refuses parameters that nobody has read: a caller who gives a condition must not be told that all is well without it.
+pub(crate) fn refuse_unread_query(parts: &Parts) -> Result<()> {
+    if let (Some(query), None) = (parts.uri.query(), parts.extensions.get::<QueryWasRead>()) {
+        let NoParameters {} = decode::from_query(query)?;
+    }
+    Ok(())
+}
+
 impl<T: DeserializeOwned> FromRequestParts<Shared> for Query<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self> {
-        Ok(Self(decode::from_query(parts.uri.query().unwrap_or_default())?))
+        let query = decode::from_query(parts.uri.query().unwrap_or_default())?;
+        parts.extensions.insert(QueryWasRead);
+        Ok(Self(query))
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::body::HeldBody;
 use super::consistency::reach;
-use super::extract::{actor, header, precondition};
+use super::extract::{actor, header, precondition, refuse_unread_query};
 use super::failure::{Failure, Result};
 use crate::app::{App, Shared};
 
@@ -39,6 +39,7 @@ impl FromRequest<Shared> for Write {
 
     async fn from_request(request: HttpRequest, app: &Shared) -> Result<Self> {
         let (parts, body) = request.into_parts();
+        refuse_unread_query(&parts)?;
         let body = app.bodies.read(body).await?;
         let actor = actor(&parts, app)?;
         let expect = precondition(&parts.headers)?;

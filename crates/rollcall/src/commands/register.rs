@@ -96,13 +96,16 @@ struct Details {
 An instance that is not there is no error: afterwards it is not there.
 
 Examples:
-  rollcall deregister web web-1
+  rollcall deregister web web-1 --reason 'the rack is sold'
   rollcall deregister web '10.0.0.7:8080/a#b'      ids are opaque: quote them")]
 pub(crate) struct DeregisterArgs {
     /// The service
     service: String,
     /// Id of the instance
     id: String,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -142,7 +145,11 @@ pub(crate) async fn register(args: RegisterArgs) -> Result<(), Failure> {
 /// What the cluster refuses.
 pub(crate) async fn deregister(args: DeregisterArgs) -> Result<(), Failure> {
     let session = args.server.connect()?;
-    session.client.deregister(&args.service, &args.id).await.map_err(|error| explain(&error))?;
+    let gone = match &args.reason {
+        Some(reason) => session.client.deregister_because(&args.service, &args.id, reason).await,
+        None => session.client.deregister(&args.service, &args.id).await,
+    };
+    gone.map_err(|error| explain(&error))?;
     let answer = json!({ "service": args.service, "id": args.id, "registered": false });
     session.say(&answer, |_| format!("deregistered {}\n", printable(&format!("{}/{}", args.service, args.id))))
 }

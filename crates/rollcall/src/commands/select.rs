@@ -152,8 +152,10 @@ fn request(args: &SelectArgs) -> Result<SelectRequest, Failure> {
 
 fn weight(text: &str) -> Result<(String, f64), String> {
     let (factor, number) = text.split_once('=').ok_or("must be a factor and a number, as in load=3")?;
-    let number = number.parse().map_err(|_| format!("must have a number after `=`; got {number}"))?;
-    Ok((factor.to_owned(), number))
+    // JSON has no NaN and no infinity: they would be left out on the way.
+    let read = number.parse().ok().filter(|read: &f64| read.is_finite());
+    let read = read.ok_or_else(|| format!("must have a number after `=`; got {number}"))?;
+    Ok((factor.to_owned(), read))
 }
 
 fn weights(given: &[(String, f64)]) -> Result<Option<WeightsGiven>, Failure> {
@@ -220,6 +222,6 @@ mod tests {
         assert_eq!(given(&[]).unwrap(), None);
         assert!(given(&["load=3", "cost=0.5"]).unwrap().is_some_and(|weights| weights.performance.is_absent()));
         assert!(given(&["speed=3"]).is_err());
-        assert!(weight("load").is_err() && weight("load=much").is_err());
+        assert!(["load", "load=much", "load=NaN", "load=inf"].into_iter().all(|text| weight(text).is_err()));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use rollcall_api::query::{Consistency, InstancesQuery, ReadQuery};
+use rollcall_api::query::{Consistency, DeregisterQuery, InstancesQuery, ReadQuery};
 use rollcall_api::{
     Code, Instance as InstanceAnswer, InstanceRef, InstancesAnswer, List, PROBLEM_JSON, Problem, Registration,
     WriteReply, decode, merge_patch, paths,
@@ -20,7 +20,7 @@ use crate::health::answer::Reading;
 use crate::http::answer;
 use crate::http::consistency::View;
 use crate::http::cursor::{Cursor, page_size};
-use crate::http::extract::{PathValues, Query};
+use crate::http::extract::{PathValues, Query, named};
 use crate::http::failure::{Failure, Result};
 use crate::http::filter::Filter;
 use crate::http::listing;
@@ -119,12 +119,18 @@ fn reviewed(app: &App, registration: Registration) -> Result<Arc<InstanceSpec>> 
 #[utoipa::path(
     delete,
     path = paths::INSTANCE,
-    params(("service" = String, Path, description = "Name of the service"), ("id" = String, Path, description = "Id of the instance, percent-encoded")),
+    params(("service" = String, Path, description = "Name of the service"), ("id" = String, Path, description = "Id of the instance, percent-encoded"), DeregisterQuery),
     responses((status = 204, description = "Gone, whether or not it was there"), (status = "default", body = Problem, content_type = PROBLEM_JSON))
 )]
-pub(crate) async fn deregister(State(app): State<Shared>, path: PathValues, write: Write) -> Result<Response> {
+pub(crate) async fn deregister(
+    State(app): State<Shared>,
+    path: PathValues,
+    Query(query): Query<DeregisterQuery>,
+    write: Write,
+) -> Result<Response> {
     let (service, id) = names(&path)?;
-    let command = Command::Deregister { service, id, expect: write.expect, reason: None };
+    let reason = query.reason.as_deref().map(|text| named("reason", text)).transpose()?;
+    let command = Command::Deregister { service, id, expect: write.expect, reason };
     Ok(answer::removed(&write.propose(&app, command).await?))
 }
 
