@@ -1,10 +1,15 @@
-//! The command line: run to its end, with everything it said.
+//! The command line: run to its end, with everything it said, or followed as long as it goes on.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Child;
+use tokio::sync::mpsc;
+
 use crate::binary;
+use crate::wait::DEADLINE;
 
 /// Longest a command may run.
 const RUN_DEADLINE: Duration = Duration::from_secs(60);
@@ -52,6 +57,54 @@ pub async fn rollcall<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -
     let mut command = command();
     command.args(arguments);
     tokio::task::spawn_blocking(move || run(command)).await.expect("the command was run")
+}
+
+/// A command that goes on until it is dropped.
+#[derive(Debug)]
+pub struct Following {
+    /// Killed when it is dropped.
+    _child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Following {
+    /// Reads on until a line of its output contains `part`; returns that line.
+    ///
+    /// # Panics
+    /// When no such line comes.
+    pub async fn line_with(&mut self, part: &str) -> String {
+        let mut passed = Vec::new();
+        let search = async {
+            while let Some(line) = self.lines.recv().await {
+                if line.contains(part) {
+                    return Some(line);
+                }
+                passed.push(line);
+            }
+            None
+        };
+        let found = tokio::time::timeout(DEADLINE, search).await;
+        found.ok().flatten().unwrap_or_else(|| panic!("no line with {part:?} after {passed:#?}"))
+    }
+}
+
+/// Starts `rollcall` with `arguments`, for a command that does not end by itself.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn follow<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Following {
+    let mut command = tokio::process::Command::from(command());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let mut output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let (tx, lines) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = output.next_line().await {
+            // The test may have seen enough: what follows is read, so that the command does not stop at a full pipe.
+            drop(tx.send(line));
+        }
+    });
+    Following { _child: child, lines }
 }
 
 fn run(mut command: Command) -> Finished {

@@ -29,7 +29,7 @@ mod watcher;
 
 pub use binary::binary;
 pub use cluster::{Cluster, ClusterBuilder};
-pub use command::{Finished, rollcall};
+pub use command::{Finished, Following, follow, rollcall};
 pub use flood::flood;
 pub use http::{Answer, Call, Unanswered, segment};
 pub use load::{Counter, Ledger, Load, Written};

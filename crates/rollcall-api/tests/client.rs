@@ -270,6 +270,20 @@ async fn addresses_that_are_none_are_refused() {
     assert!(Client::new(["127.0.0.1:7400", "http://[::1]:7400", "n1:7400/"]).is_ok());
 }
 
+/// Sent as it is, the call would reach another resource: `instances/..` is the service.
+#[tokio::test]
+async fn an_id_that_a_url_takes_for_here_or_up_is_not_sent() {
+    let (address, mut saw) = node(Vec::new()).await;
+    let client = Client::new([address]).unwrap();
+    for id in [".", ".."] {
+        let refused = client.deregister("web", id).await.unwrap_err();
+        assert!(matches!(&refused, ClientError::Request(why) if why.contains("'.' or '..'")), "{refused}");
+        assert_eq!(refused.retry(), Retry::Never);
+        client.get_key(id, &ReadQuery::default()).await.unwrap_err();
+    }
+    assert!(saw.try_recv().is_err());
+}
+
 #[tokio::test]
 async fn an_event_of_a_kind_that_is_not_known_is_skipped() {
     let unknown = "event: eclipse\nid: 8\ndata: {\"event\":\"eclipse\",\"revision\":8}\n\n".to_owned();

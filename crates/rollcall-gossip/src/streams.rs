@@ -14,13 +14,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rollcall_io::{TcpListener, TcpStream};
+use rollcall_io::{RefusedAccepts, TcpListener, TcpStream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::metrics::{self, Queue, Rejection, Way};
 use crate::places::{Place, Places};
@@ -39,8 +39,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const PEERS_MAX: usize = 256;
 /// Frames that wait for one peer: at most 1 MiB.
 const QUEUE_FRAMES_MAX: usize = 16;
-/// Pause after `accept` failed, which it does when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Frames that wait for a peer, and how its task hears of them. It is in the map as long as the task runs.
 #[derive(Debug, Default)]
@@ -150,6 +148,7 @@ async fn write_frame(stream: &mut TcpStream, frame: &[u8]) -> io::Result<()> {
 /// Accepts connections until the node shuts down.
 pub(crate) async fn accept(listener: TcpListener, wire: Arc<Wire>, tasks: TaskTracker, shutdown: CancellationToken) {
     let places = Arc::new(Places::default());
+    let mut refused = RefusedAccepts::new("gossip stream");
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -163,10 +162,7 @@ pub(crate) async fn accept(listener: TcpListener, wire: Arc<Wire>, tasks: TaskTr
                     }
                 });
             }
-            Err(error) => {
-                warn!(error = %error, "cannot accept a gossip stream: {error}");
-                sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => refused.pause_after(&error).await,
         }
     }
 }

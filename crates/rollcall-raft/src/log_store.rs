@@ -119,6 +119,13 @@ impl LogStore {
         state.vote().is_none() && state.last().is_none() && state.purged().is_none()
     }
 
+    /// Whether there is any entry, beside those that a snapshot holds.
+    pub(crate) fn holds_entries(&self) -> bool {
+        let log = self.read();
+        let state = log.log_state();
+        state.last() > state.purged()
+    }
+
     /// Whose log this is, as [`Self::set_owner`] wrote it.
     pub(crate) fn owner(&self) -> Option<String> {
         self.read().log_state().user_data.clone()

@@ -6,8 +6,10 @@ use futures_util::StreamExt as _;
 use rollcall_api::client::{Client, ClientError, Precondition};
 use rollcall_api::query::{Consistency, InstancesQuery, ReadQuery};
 use rollcall_api::{Code, Registration, RegistrationEndpoint, WatchEvent};
-use rollcall_tests::{Cluster, DEADLINE, Finished, NodeOptions, SharedCluster, registration, rollcall};
-use serde_json::Value;
+use rollcall_tests::{
+    Cluster, DEADLINE, Finished, NodeOptions, SharedCluster, follow, registration, rollcall, wait_until,
+};
+use serde_json::{Value, json};
 
 fn at_port(port: u16) -> Registration {
     Registration { endpoints: vec![RegistrationEndpoint::new("http", "127.0.0.1", port)], ..Registration::default() }
@@ -134,6 +136,98 @@ async fn the_command_line_keeps_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_sets_a_configuration_and_gives_it_back_byte_for_byte() {
+    let cluster = SharedCluster::get().await;
+    let put = json!({"config_schema": {"type": "object", "properties": {"limit": {"type": "integer"}}}});
+    cluster.node(0).put("/v1/services/tuned").json(&put).answer().await.expect(201);
+    let document = "{ \"limit\":  5,\n  \"b\": 1, \"a\": 2 }";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (first, second) = (folder.path().join("first.json"), folder.path().join("second.json"));
+    std::fs::write(&first, document).expect("a file in a new folder");
+    std::fs::write(&second, r#"{"limit": "many"}"#).expect("a file in a new folder");
+    let [first, second] = [&first, &second].map(|path| path.to_str().expect("a path of the test"));
+    assert_ok(&run(&cluster, &["config", "set", "tuned", first, "--create"]).await);
+    let got = run(&cluster, &["config", "get", "tuned", "--consistency", "linearizable"]).await;
+    assert_eq!(assert_ok(&got), format!("{document}\n"));
+    let taken = run(&cluster, &["config", "set", "tuned", first, "--create"]).await;
+    assert_eq!(taken.code, Some(1), "{taken:?}");
+    let outdated = run(&cluster, &["config", "set", "tuned", first, "--if-revision", "1"]).await;
+    assert_eq!(outdated.code, Some(1), "{outdated:?}");
+    let refused = run(&cluster, &["config", "set", "tuned", second]).await;
+    assert!(refused.code == Some(1) && refused.stderr.contains("limit"), "it names what is wrong: {refused:?}");
+    let missing = run(&cluster, &["config", "set", "tuned", "/no/such/file"]).await;
+    assert!(missing.code == Some(2) && missing.stderr.contains("/no/such/file"), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_on_the_command_line_tells_each_change_once_and_survives_its_node() {
+    let cluster = Cluster::start(3).await;
+    let before = cluster.node(1).register("seen", "i-0", &registration(1)).await.expect(201).revision();
+    let (servers, since) = (cluster.servers(), before.to_string());
+    let mut watch = follow(["watch", "seen", "--since", &since, "--output", "json", "--server", &servers]);
+    let mut told = Vec::new();
+    let mut expected = Vec::new();
+    for index in 1..=6_u16 {
+        expected.push(cluster.node(1).register("seen", &format!("i-{index}"), &registration(1)).await.revision());
+        let line = watch.line_with("\"put\"").await;
+        let event: Value = serde_json::from_str(&line).expect("one event per line");
+        told.push(event["revision"].as_u64().expect("every event has its revision"));
+        if index == 3 {
+            // The first of the servers, which it is at.
+            cluster.node(0).kill9();
+            cluster.leader().await;
+        }
+    }
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_adds_a_node_and_hands_the_leadership_over() {
+    let cluster = Cluster::start(2).await;
+    let members = cluster.node(0).options().peer;
+    let joined = cluster.options("joined");
+    let at = |port: u16| format!("127.0.0.1:{port}");
+    let (data, secret) = (joined.data_dir.display().to_string(), joined.secret_file.display().to_string());
+    let [http, peer, gossip] = [joined.http, joined.peer, joined.gossip].map(at);
+    let arguments = ["join", &at(members), "--name", "joined", "--data-dir", &data, "--secret-file", &secret];
+    let ports = ["--http", &http, "--peer", &peer, "--gossip", &gossip, "--log-level", "error"];
+    let _node = follow(arguments.into_iter().chain(ports));
+    let voters = async || {
+        let listed = run(&cluster, &["members", "--output", "json"]).await;
+        let listed: Value = serde_json::from_str(assert_ok(&listed)).expect("--output json writes JSON");
+        let of = |role: &str| {
+            let items = listed["items"].as_array().into_iter().flatten();
+            items
+                .filter(|item| item["role"] == role)
+                .filter_map(|item| item["name"].as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        (of("leader"), of("follower"))
+    };
+    wait_until("the third voter", DEADLINE, async || match voters().await {
+        (_, followers) if followers.contains("joined") => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+
+    assert_ok(&run(&cluster, &["transfer-leader", "joined"]).await);
+    wait_until("it to lead", DEADLINE, async || match voters().await {
+        (leader, _) if leader == "joined" => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+    assert_ok(&run(&cluster, &["transfer-leader"]).await);
+    wait_until("another to lead", DEADLINE, async || match voters().await {
+        (leader, _) if leader == "n1" || leader == "n2" => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+    let unknown = run(&cluster, &["transfer-leader", "nobody"]).await;
+    assert!(unknown.code == Some(1) && unknown.stderr.contains("nobody"), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_exit_code_tells_a_refusal_from_misuse_and_from_nobody_there() {
     let cluster = SharedCluster::get().await;
     let refused = run(&cluster, &["register", "a b", "i-1", "--endpoint=http=10.0.0.7:8080"]).await;
@@ -157,6 +251,13 @@ async fn a_snapshot_restores_into_a_new_cluster_and_a_damaged_one_is_refused() {
     let digest = cluster.digest(0).await;
 
     let mut target = Cluster::of(0).prepare();
+    let folder = target.options("restored").data_dir;
+    let [file, folder] = [&image, &folder].map(|path| path.to_str().expect("a path of the test").to_owned());
+    let advised = rollcall(["snapshot", "restore", &file, "--data-dir", &folder]).await;
+    assert!(
+        assert_ok(&advised).contains(&format!("rollcall node --restore {file} --bootstrap-expect 1")),
+        "{advised:?}"
+    );
     let restore = format!("--restore={}", image.display());
     let mut options = target.options("restored");
     options.bootstrap_expect = Some(1);
@@ -170,7 +271,7 @@ async fn a_snapshot_restores_into_a_new_cluster_and_a_damaged_one_is_refused() {
     // Again with data in the folder: the flag must not undo what happened since.
     target.node(restored).kill9();
     target.node(restored).start();
-    let outcome = rollcall_tests::wait_until("the node to go on or to refuse", DEADLINE, async || {
+    let outcome = wait_until("the node to go on or to refuse", DEADLINE, async || {
         if !target.node(restored).is_running() {
             return Ok(false);
         }
@@ -180,6 +281,9 @@ async fn a_snapshot_restores_into_a_new_cluster_and_a_damaged_one_is_refused() {
     if outcome {
         target.node(restored).get("/v1/services/restored/instances/i-new").answer().await.expect(200);
     }
+
+    let occupied = rollcall(["snapshot", "restore", &file, "--data-dir", &folder]).await;
+    assert!(occupied.code == Some(2) && occupied.stderr.contains("not empty"), "{occupied:?}");
 
     let mut bytes = std::fs::read(&image).expect("the image was saved");
     let middle = bytes.len() / 2;

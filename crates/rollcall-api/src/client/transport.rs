@@ -189,6 +189,14 @@ impl Transport {
     async fn open(&self, node: &Url, call: &Call) -> Result<Opened, ClientError> {
         let mut url = node.clone();
         url.set_path(&call.path);
+        if url.path() != call.path {
+            // "." and "..", even percent-encoded, are "here" and "up" to a URL (WHATWG URL §4.4): it would name another thing.
+            return Err(ClientError::Request(format!(
+                "its path {} would be read as {}; what is called '.' or '..' cannot be named in a URL",
+                call.path,
+                url.path()
+            )));
+        }
         url.set_query((!call.query.is_empty()).then_some(&call.query));
         let mut request = self.http.request(call.method.clone(), url).headers(call.headers.clone());
         if let Some(actor) = &self.actor {

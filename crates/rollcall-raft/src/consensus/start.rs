@@ -69,7 +69,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
         move || LogStore::open(&path)
     });
     let started = Instant::now();
-    let log = log.await?;
+    let mut log = log.await?;
     debug!(duration_ms = started.elapsed().as_millis(), "the log is open");
     let member = match identity.member.clone() {
         Some(member) => {
@@ -84,10 +84,7 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
         }
         None => {
             if !log.is_pristine() {
-                return Err(Error::DataDir {
-                    path: data_dir.root().to_owned(),
-                    problem: "founding a cluster here did not end; empty the directory and try again".to_owned(),
-                });
+                log = begin_again(&data_dir, log).await?;
             }
             let mut search = bootstrap::Search { hub: &hub, newcomer, join: &options.join, offers };
             let found = search.run().await?;
@@ -148,8 +145,39 @@ fn open_machine(
     }
 }
 
+/// Clears away what a restore left that was stopped before its node was a member. Nobody was told of that cluster, and the
+/// snapshot that was restored lies elsewhere. The log goes last: as long as it is there, the next start comes here again.
+async fn begin_again(data_dir: &DataDir, log: LogStore) -> Result<LogStore, Error> {
+    if log.holds_entries() {
+        return Err(Error::DataDir {
+            path: data_dir.root().to_owned(),
+            problem: "there are entries in the log, but the identity beside it is of no member yet, so it is an older copy; put \
+                      back the one that belongs to the log, or move the directory away, remove the node from the cluster, and \
+                      join again as a new node"
+                .to_owned(),
+        });
+    }
+    info!("a restore into {} was stopped before its end, and begins again", data_dir.root().display());
+    let closing = log.closing();
+    drop(log);
+    closing.closed().await;
+    let (snapshots, path) = (data_dir.snapshots(), data_dir.log());
+    blocking(move || {
+        for folder in [&snapshots, &path] {
+            match std::fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("cannot remove {}", folder.display()))(error));
+                }
+                _ => {}
+            }
+        }
+        LogStore::open(&path)
+    })
+    .await
+}
+
 /// Lays the state of a snapshot under an empty log, as if this cluster had come that far.
-fn restore(path: &Path, data_dir: &DataDir, log: &LogStore, member: &Member) -> Result<(), Error> {
+pub(super) fn restore(path: &Path, data_dir: &DataDir, log: &LogStore, member: &Member) -> Result<(), Error> {
     let (_, catalog, info) = snapshot::load(path, snapshot::Check::Digest)?;
     let last = LogId::new_term_index(info.term.max(1), info.index.max(1));
     let voters = member.founders.iter().map(|founder| founder.node.get()).collect();

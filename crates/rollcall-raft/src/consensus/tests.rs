@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use super::propose::OUTAGE;
 use super::*;
 use crate::PeerNode;
+use crate::identity::{DataDir, Founder, Member};
+use crate::log_store::LogStore;
 
 mod attacks;
 
@@ -521,6 +523,61 @@ async fn a_cluster_is_founded_from_a_snapshot_of_another_one() {
     cluster.leader().await;
     assert_eq!(cluster.digests().await.into_iter().collect::<BTreeSet<_>>().len(), 1);
     cluster.shutdown().await;
+}
+
+/// Killed between the log and the identity, a restore left a log that every later start refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_was_killed_before_its_end_begins_again() {
+    let source = Cluster::found(&["a"]).await;
+    source.nodes[0].propose(put("kept", "v"), soon()).await.unwrap();
+    let file = source.places[0].dir.path().join("backup.snap");
+    source.nodes[0].save_snapshot(&file).await.unwrap();
+    source.nodes[0].shutdown().await;
+
+    let (place, listener) = Place::new("x").await;
+    let options = Options { restore_from: Some(file.clone()), ..place.options(listener, &[], Some(1)) };
+    {
+        let data = DataDir::open(&options.data_dir).unwrap();
+        data.identity(&options.peer.name).unwrap();
+        let log = LogStore::open(&data.log()).unwrap();
+        let founder = Founder { node: NodeId::new(1), nonce: 1, peer: options.peer.clone() };
+        let cluster = ClusterId::new(7);
+        let member = Member { cluster, node: founder.node, founders: vec![founder], initializer: true };
+        start::restore(&file, &data, &log, &member).unwrap();
+        let closing = log.closing();
+        drop(log);
+        closing.closed().await;
+    }
+    let node = Consensus::start(options).await.unwrap();
+    let cluster = Cluster { places: vec![place], nodes: vec![node] };
+    cluster.leader().await;
+    assert_ne!(cluster.nodes[0].cluster_id(), ClusterId::new(7), "nobody heard of the first attempt");
+    assert_eq!(value(&cluster.nodes[0], "kept").as_deref(), Some("v"));
+    crash(&cluster.nodes[0]).await;
+    let back = cluster.places[0].restart().await;
+    assert_eq!(value(&back, "kept").as_deref(), Some("v"));
+    back.shutdown().await;
+}
+
+/// An identity of before the node joined, put back from a backup, must not make its votes be forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_with_entries_beside_an_identity_of_no_member_is_refused_and_stays() {
+    let cluster = Cluster::found(&["a"]).await;
+    cluster.nodes[0].propose(put("kept", "v"), soon()).await.unwrap();
+    crash(&cluster.nodes[0]).await;
+    let place = &cluster.places[0];
+    let file = place.dir.path().join("data/identity.json");
+    let whole = std::fs::read(&file).unwrap();
+    let mut identity: serde_json::Value = serde_json::from_slice(&whole).unwrap();
+    identity["member"] = serde_json::Value::Null;
+    std::fs::write(&file, serde_json::to_vec(&identity).unwrap()).unwrap();
+    let bound = until(|| async { TcpListener::bind(place.address).await.ok() }).await;
+    let refused = Consensus::start(place.options(bound, &[], Some(1))).await.unwrap_err();
+    assert!(refused.to_string().contains("older copy"), "{refused}");
+    std::fs::write(&file, whole).unwrap();
+    let back = place.restart().await;
+    until(|| async { value(&back, "kept") }).await;
+    back.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

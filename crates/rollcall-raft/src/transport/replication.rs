@@ -175,6 +175,8 @@ pub(crate) enum ServeError {
     Identity(NodeId),
     #[error("an oversized frame")]
     Oversized,
+    #[error("a snapshot is refused: {0}")]
+    Snapshot(String),
     #[error("the node has stopped")]
     Stopped,
 }

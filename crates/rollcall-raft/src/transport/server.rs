@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use rollcall_io::{TcpListener, TcpStream};
+use rollcall_io::{RefusedAccepts, TcpListener, TcpStream};
 use rollcall_types::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::codec::LengthDelimitedCodecError;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::handshake::{self, Accepted, HANDSHAKE_TIMEOUT, HandshakeError, Purpose};
 use super::hub::Hub;
@@ -38,14 +38,13 @@ const HANDSHAKES_PER_SOURCE_MAX: usize = 32;
 const REQUESTS_MAX: usize = 1024;
 /// A discover connection that is silent for so long is closed.
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pause after `accept` failed, which it does when the process is out of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the node shuts down.
 pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let handshakes = Places::new(HANDSHAKES_MAX, HANDSHAKES_PER_SOURCE_MAX);
     let shutdown = hub.shutdown.clone();
+    let mut refused = RefusedAccepts::new("peer connection");
     let accept = async {
         loop {
             match listener.accept().await {
@@ -62,10 +61,7 @@ pub(crate) async fn run(listener: TcpListener, hub: Arc<Hub>) {
                         shutdown.run_until_cancelled(welcome(hub_of_peer, stream, peer, places)).await;
                     });
                 }
-                Err(error) => {
-                    warn!(error = %error, "cannot accept a peer connection: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+                Err(error) => refused.pause_after(&error).await,
             }
         }
     };
@@ -115,6 +111,7 @@ async fn welcome(
                     Err(ServeError::Identity(_)) => hub.rejections.note(Rejection::Identity, peer, &"forged sender"),
                     Err(ServeError::Malformed) => hub.rejections.note(Rejection::Garbage, peer, &"malformed message"),
                     Err(ServeError::Oversized) => hub.rejections.note(Rejection::Oversized, peer, &"oversized frame"),
+                    Err(ServeError::Snapshot(reason)) => hub.rejections.note(Rejection::Snapshot, peer, &reason),
                     Err(ServeError::Stopped) => {}
                 },
                 () = hub.cut_off(from) => {}

@@ -17,7 +17,7 @@ use rollcall_types::NodeId;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::dial::{self, DialError};
 use super::handshake::Purpose;
@@ -110,7 +110,7 @@ pub(crate) async fn serve(core: &Arc<Core>, from: NodeId, mut frames: Frames) ->
     let Ok(slot) = core.snapshot_slot.try_acquire() else { return reply(&mut frames, &Transferred::Busy).await };
     if let Err(reason) = is_plausible(core, &vote, &meta, bytes) {
         drop(slot);
-        return reply(&mut frames, &Transferred::Refused(reason)).await;
+        return refuse(&mut frames, reason).await;
     }
     reply(&mut frames, &Transferred::Ready).await?;
     let path = core.snapshots.incoming();
@@ -121,12 +121,13 @@ pub(crate) async fn serve(core: &Arc<Core>, from: NodeId, mut frames: Frames) ->
     drop(slot);
     match result? {
         Ok(response) => reply(&mut frames, &Transferred::Installed(response)).await,
-        Err(reason) => {
-            warn!(peer.id = %from, error = %reason, "a snapshot from node {from} is refused: {reason}");
-            crate::metrics::peer_rejected(crate::metrics::Rejection::Snapshot);
-            reply(&mut frames, &Transferred::Refused(reason)).await
-        }
+        Err(reason) => refuse(&mut frames, reason).await,
     }
+}
+
+async fn refuse(frames: &mut Frames, reason: String) -> Result<(), ServeError> {
+    reply(frames, &Transferred::Refused(reason.clone())).await?;
+    Err(ServeError::Snapshot(reason))
 }
 
 /// Whether openraft may be given a snapshot with this position (`Raft::install_full_snapshot`, "Panics").

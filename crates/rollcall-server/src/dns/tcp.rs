@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rollcall_io::RefusedAccepts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
 
 use super::message::{QUERY_BYTES_MAX, Transport};
 use super::metrics::{CONNECTIONS, CONNECTIONS_REFUSED};
@@ -25,13 +25,12 @@ use crate::connections::{Connections, Limits};
 const LIMITS: Limits = Limits { connections_max: 512, per_address_max: 128 };
 /// Longest wait for a whole query, and for an answer to be taken.
 const IDLE: Duration = Duration::from_secs(5);
-/// Wait after a failed accept (usually: no file descriptors left).
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Serves connections until `stop`, then ends them.
 pub(super) async fn serve<S: Source>(listener: TcpListener, shared: Arc<Shared<S>>, stop: CancellationToken) {
     let connections = Connections::new(LIMITS, CONNECTIONS, CONNECTIONS_REFUSED);
     let tasks = TaskTracker::new();
+    let mut refused = RefusedAccepts::new("DNS connection");
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -50,10 +49,7 @@ pub(super) async fn serve<S: Source>(listener: TcpListener, shared: Arc<Shared<S
                     drop(slot);
                 });
             }
-            Err(error) => {
-                warn!(%error, "cannot accept a DNS connection: {error}");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
+            Err(error) => refused.pause_after(&error).await,
         }
     }
     tasks.close();

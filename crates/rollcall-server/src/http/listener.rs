@@ -15,18 +15,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::counter;
-use rollcall_io::{TcpListener, TcpStream, expect_life};
+use rollcall_io::{RefusedAccepts, TcpListener, TcpStream, expect_life};
 use socket2::TcpKeepalive;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::connections::{Connections, Limits};
 
 /// Longest time that bytes sent to a client may stay unacknowledged before its connection is given up.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
-/// Wait after a failed accept (usually: no file descriptors left).
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Largest request head, bytes.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
@@ -61,6 +59,7 @@ pub(crate) async fn serve<A: Answering>(
 ) {
     let connections = Connections::new(limits, A::CONNECTIONS, A::CONNECTIONS_REFUSED);
     let tasks = TaskTracker::new();
+    let mut refused = RefusedAccepts::new("connection");
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -75,10 +74,7 @@ pub(crate) async fn serve<A: Answering>(
                     drop(slot);
                 });
             }
-            Err(error) => {
-                warn!(%error, "cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
+            Err(error) => refused.pause_after(&error).await,
         }
     }
     tasks.close();
