@@ -1,7 +1,7 @@
 //! `rollcall dev` with real processes: it comes up, tells of a death, stops everything, and comes up again.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -25,9 +25,14 @@ struct Dev {
 
 impl Dev {
     fn start(data_dir: &Path, base_port: u16) -> Self {
+        Self::start_with(data_dir, base_port, &[])
+    }
+
+    fn start_with(data_dir: &Path, base_port: u16, flags: &[&str]) -> Self {
         let mut process = rollcall()
             .args(["dev", "--base-port", &base_port.to_string(), "--data-dir"])
             .arg(data_dir)
+            .args(flags)
             // Settings for some other node, exported in the shell.
             .envs([("ROLLCALL_OBSERVER", "true"), ("ROLLCALL_CONFIG", "/does/not/exist.toml")])
             .stdout(Stdio::piped())
@@ -70,9 +75,8 @@ impl Dev {
     /// Waits until neither a node nor a demo service listens any more.
     #[track_caller]
     fn wait_until_silent(&self) {
-        let ports = [0, 10, 20, 100, 110, 111, 112, 120, 130].map(|offset| self.base_port + offset);
         let deadline = Instant::now() + PATIENCE;
-        while let Some(port) = ports.iter().find(|port| TcpStream::connect(("127.0.0.1", **port)).is_ok()) {
+        while let Some(port) = taken_port(self.base_port) {
             assert!(Instant::now() < deadline, "somebody still listens on {port}");
             thread::park_timeout(Duration::from_millis(20));
         }
@@ -113,10 +117,13 @@ fn send(pid: u32, signal: Signal) {
 /// A base port below the range of ephemeral ports, for which the ports of nodes and services are free.
 fn free_base_port() -> u16 {
     let first = u16::try_from(std::process::id() % 50).unwrap();
-    let is_free = |base: &u16| {
-        (0..35).chain(100..135).chain(1200..1225).all(|offset| TcpListener::bind(("127.0.0.1", base + offset)).is_ok())
-    };
-    (0..50).map(|step| 20_000 + (first + step) % 50 * 200).find(is_free).unwrap()
+    (0..50).map(|step| 20_000 + (first + step) % 50 * 200).find(|base| taken_port(*base).is_none()).unwrap()
+}
+
+/// The first port of nodes and services on which somebody listens.
+fn taken_port(base: u16) -> Option<u16> {
+    let mut ports = (0..35).chain(100..135).chain(1200..1225).map(|offset| base + offset);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_err())
 }
 
 fn pid_of(node: &str, lines: &[String]) -> u32 {
@@ -165,4 +172,20 @@ fn a_development_cluster_starts_tells_stops_and_starts_again() {
     // Nobody stops the children now but the end of the pipe.
     again.signal(Signal::KILL);
     again.wait_until_silent();
+
+    // What was there is another number of nodes, and goes only when that is said.
+    let fewer = run(&format!("dev --nodes 1 --no-demo --base-port {base_port} --data-dir {}", data_dir.display()));
+    assert_eq!(fewer.code, Some(2), "{}", fewer.stderr);
+    assert!(fewer.stderr.contains("--clean"), "{}", fewer.stderr);
+
+    let clean = Dev::start_with(&data_dir, base_port, &["--clean", "--nodes", "1", "--no-demo"]);
+    let lines = clean.read_until(UP);
+    assert!(lines.iter().any(|line| line.starts_with("A new cluster of 1 node(s)")), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.contains("registered through")), "{lines:#?}");
+    let services = run(&format!("services --output json --server {}", clean.node(0)));
+    assert!(services.stdout.contains("\"items\": []"), "{} {}", services.stdout, services.stderr);
+    clean.signal(Signal::INT);
+    clean.read_until("all stopped");
+    clean.wait_until_silent();
+    assert_eq!(clean.wait().code(), Some(0));
 }
