@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use hickory_resolver::proto::rr::RecordType;
+use reqwest::Method;
 use rollcall_tests::{Call, DEADLINE, Node, SharedCluster, rollcall, wait_until};
 use serde_json::{Value, json};
 
@@ -60,6 +61,13 @@ async fn the_same_question_gives_the_same_set_at_every_door() {
             assert_eq!(endpoints(&told), expected);
         }
         assert_eq!(resolved(node, "door").await, expected);
+        let passing = node.consul(Method::GET, "/v1/health/service/door?passing").answer().await.expect(200).json();
+        let entries = passing.as_array().unwrap_or_else(|| panic!("a list: {passing}"));
+        let address = |entry: &Value| {
+            let service = &entry["Service"];
+            format!("{}:{}", service["Address"].as_str().unwrap_or_default(), service["Port"])
+        };
+        assert_eq!(entries.iter().map(address).collect::<BTreeSet<_>>(), expected);
     }
 }
 

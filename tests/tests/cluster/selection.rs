@@ -266,6 +266,102 @@ async fn an_answer_explains_itself_and_the_past_is_explained_as_it_was() {
     assert_eq!(never.expect(404).code(), "service_not_found");
 }
 
+/// Three instances that differ in version, zone and tags.
+async fn three_kinds(cluster: &SharedCluster, service: &str) {
+    let kinds =
+        [("a", "1.4.2", "z1", json!(["gpu"])), ("b", "1.5.0", "z1", json!([])), ("c", "2.0.0", "z2", json!([]))];
+    for (id, version, zone, tags) in kinds {
+        let mut body = registration(8080);
+        body["version"] = json!(version);
+        body["zone"] = json!(zone);
+        body["tags"] = tags;
+        cluster.node(0).register(service, id, &body).await.expect(201);
+    }
+    cluster.wait_caught_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_given_only_what_fits_it() {
+    let cluster = SharedCluster::get().await;
+    three_kinds(&cluster, "sel-fits").await;
+    let questions = [
+        (json!({}), ["a", "b", "c"].as_slice()),
+        (json!({"exclude": ["a", "nobody"]}), &["b", "c"]),
+        (json!({"version": "^1.4"}), &["a", "b"]),
+        (json!({"version": ">=1.5, <3"}), &["b", "c"]),
+        (json!({"tags": ["gpu"]}), &["a"]),
+        (json!({"zone": "z2"}), &["c"]),
+        (json!({"version": "^1.4", "exclude": ["a"], "zone": "z1"}), &["b"]),
+    ];
+    for (mut question, fitting) in questions {
+        question["n"] = json!(10);
+        for node in cluster.nodes() {
+            assert_eq!(ids(&selected(node, "sel-fits", &question).await), set(fitting), "{question}");
+        }
+    }
+    let none = select(cluster.node(0), "sel-fits", &json!({"version": "^9"})).answer().await;
+    assert_eq!(none.expect(503).code(), "no_fitting_instance");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preferences_and_distance_are_told_as_signal_value_weight_and_product_which_add_up() {
+    let cluster = SharedCluster::get().await;
+    three_kinds(&cluster, "sel-sums").await;
+    let question = json!({
+        "explain": true, "n": 3, "prefer": {"tags": ["gpu"]}, "client": {"zone": "z2"},
+        "weights": {"specialization": 3, "proximity": 1},
+    });
+    let answer = selected(cluster.node(1), "sel-sums", &question).await;
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number: {value}"));
+    let instances = answer["explanation"]["instances"].as_array().expect("it explains");
+    let term = |id: &str, factor: &str| {
+        let terms = instances.iter().find(|it| it["id"] == id).and_then(|it| it["terms"].as_array());
+        terms.into_iter().flatten().find(|term| term["factor"] == factor).expect("every factor is told").clone()
+    };
+    assert_eq!(instances.len(), 3, "{answer}");
+    for instance in instances {
+        let terms = instance["terms"].as_array().expect("a list");
+        for term in terms {
+            assert!(!term["signal"].as_str().unwrap_or_default().is_empty(), "what was measured: {term}");
+            let product = number(&term["value"]) * number(&term["weight"]);
+            assert!((product - number(&term["product"])).abs() < 0.002, "{term}");
+        }
+        let sum: f64 = terms.iter().map(|term| number(&term["product"])).sum();
+        assert!((sum - number(&instance["sum"])).abs() < 0.005, "{instance}");
+        let score = ["sum", "health", "forecast", "ramp"].map(|part| number(&instance[part])).iter().product::<f64>();
+        assert!((score - number(&instance["score"])).abs() < 0.005, "{instance}");
+    }
+    let weights =
+        ["load", "performance", "proximity", "specialization", "cost"].map(|it| number(&term("a", it)["weight"]));
+    assert_eq!(weights, [0.0, 0.0, 0.25, 0.75, 0.0]);
+    let worth = |id, factor| number(&term(id, factor)["value"]);
+    assert!(worth("a", "specialization") > worth("b", "specialization"), "the preferred tag: {answer}");
+    assert!(worth("c", "proximity") > worth("a", "proximity"), "the zone of the client: {answer}");
+    assert_eq!(answer["explanation"]["decided_by"]["weights"], "request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_a_big_service_sees_the_same_few_instances_at_every_node() {
+    let cluster = SharedCluster::get().await;
+    let many: Vec<String> = (1..=12).map(|index| format!("i-{index}")).collect();
+    registered(&cluster, "sel-big", &many.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    cluster.node(0).put("/v1/services/sel-big").json(&json!({"selection": {"subset": 4}})).answer().await;
+    cluster.wait_caught_up().await;
+    let mut seen = BTreeSet::new();
+    for client in 0..20 {
+        let question = json!({"n": 100, "client": {"id": format!("client-{client}")}});
+        let subset = ids(&selected(cluster.node(0), "sel-big", &question).await);
+        assert_eq!(subset.len(), 4, "{subset:?}");
+        for node in &cluster.nodes()[1..] {
+            assert_eq!(ids(&selected(node, "sel-big", &question).await), subset);
+        }
+        seen.extend(subset);
+    }
+    assert_eq!(seen.len(), 12, "the clients together use all of it");
+    let nameless = ids(&selected(cluster.node(2), "sel-big", &json!({"n": 100})).await);
+    assert_eq!(nameless.len(), 12, "who does not say who it is sees all");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn selections_are_counted_by_strategy_and_reason() {
     let cluster = SharedCluster::get().await;

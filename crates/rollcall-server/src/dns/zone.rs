@@ -4,7 +4,8 @@
 //! web.service.rollcall            a service                 api.web.service.rollcall         with a tag
 //! _web._api.service.rollcall      the same, RFC 2782        _web._tcp.service.rollcall       without a tag
 //! _admin._tcp.web.service.…       one endpoint of it        n1.node.rollcall                 a node
-//! 0a000007.addr.rollcall          an address                7.0.0.10.in-addr.arpa            who has it
+//! _web._tcp.rollcall              a service, RFC 2782       0a000007.addr.rollcall           an address
+//! 7.0.0.10.in-addr.arpa           who has an address
 //! ```
 //! The data centre may stand before the domain: `web.service.dc1.consul`. Case never matters. A name that only leads to others
 //! (`service.rollcall`) exists and holds nothing, so that resolvers that ask label by label (RFC 9156) find their way.
@@ -121,12 +122,14 @@ impl Zone {
             Some((last, rest)) if *last == self.datacenter => rest,
             Some(_) => labels,
         };
-        let Some((kind, labels)) = labels.split_last() else { return Asked::Between };
-        match (kind.as_str(), labels) {
+        let Some((kind, before)) = labels.split_last() else { return Asked::Between };
+        match (kind.as_str(), before) {
             ("service" | "node" | "addr", []) => Asked::Between,
             ("service", labels) => service(labels),
             ("node", [name]) => Asked::Node(name.clone()),
             ("addr", [text]) => address(text).map_or(Asked::Nowhere, Asked::Address),
+            // RFC 2782 needs no `service`, and Consul answers without.
+            (kind, _) if kind.starts_with('_') => service(labels),
             _ => Asked::Nowhere,
         }
     }
@@ -259,6 +262,8 @@ mod tests {
         assert_eq!(asked("api.web.service.consul"), service("web", Some("api"), None));
         assert_eq!(asked("v1.2.web.service.consul"), service("web", Some("v1.2"), None));
         assert_eq!(asked("_web._tcp.service.consul"), service("web", None, None));
+        assert_eq!(asked("_web._tcp.consul"), service("web", None, None));
+        assert_eq!(asked("_web._tcp.dc1.consul"), service("web", None, None));
         assert_eq!(asked("_web._api.service.consul"), service("web", Some("api"), None));
         assert_eq!(asked("_admin._tcp.web.service.consul"), service("web", None, Some("admin")));
     }
@@ -286,6 +291,7 @@ mod tests {
             "dc1.rollcall",
             "node.dc1.rollcall",
             "_tcp.service.rollcall",
+            "_tcp.rollcall",
             "_tcp.web.service.rollcall",
         ] {
             assert_eq!(asked(name), Some(Asked::Between), "{name}");
