@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollcall_tests::{Cluster, Watcher, note, wait_until};
+use rollcall_tests::{Cluster, Node, Watcher, note, wait_until};
 use serde_json::{Value, json};
 
 use crate::support::{Target, all, checked_by_http, health, register, wait_state};
@@ -32,6 +32,14 @@ async fn next_prediction(follower: &mut Watcher) -> Value {
     }
 }
 
+/// Part of the requests that an instance would get from this node, and why.
+async fn share(node: &Node, id: &str) -> (f64, String) {
+    let told = node.get("/v1/services/web/explain").answer().await.expect(200).json();
+    let instance = told["instances"].as_array().into_iter().flatten().find(|it| it["id"] == id);
+    let instance = instance.unwrap_or_else(|| panic!("no {id} in {told}"));
+    (instance["share"].as_f64().expect("a number"), instance["reasons"].to_string())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it_does() {
     let cluster = Cluster::of(3).argument("--forecast-bucket=1s").argument("--forecast-window=20").start().await;
@@ -41,6 +49,10 @@ async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it
     register(nodes[0], "steady", &checked_patiently(steady.port())).await;
     wait_state(&nodes, "slow", "passing", &["observed"]).await;
     wait_state(&nodes, "steady", "passing", &["observed"]).await;
+    let mut shares_before = Vec::new();
+    for node in &nodes {
+        shares_before.push(share(node, "slow").await.0);
+    }
 
     let mut followers = Vec::new();
     for node in &nodes {
@@ -59,6 +71,11 @@ async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it
         .await;
     }
     let predicted = slow.answers();
+    for (node, before) in nodes.iter().zip(shares_before) {
+        let (now, reasons) = share(node, "slow").await;
+        assert!(now < before * 0.8, "{}: its share was {before} and is {now}: {reasons}", node.name());
+        assert!(reasons.contains("failure_predicted"), "{}: {reasons}", node.name());
+    }
     for node in &nodes {
         let known = node.get("/v1/services/web/instances/slow").answer().await.expect(200).json();
         let forecast = &known["forecast"];
