@@ -248,6 +248,48 @@ mod tests {
         Member { cluster: ClusterId::new(7), node: NodeId::new(1), founders: Vec::new(), initializer: false }
     }
 
+    /// A file of an earlier build must go on to be read.
+    #[test]
+    fn the_identity_file_is_as_it_was() {
+        let peer = PeerNode {
+            name: name(),
+            peer_addr: "10.0.0.1:7401".to_owned(),
+            http_addr: "10.0.0.1:7400".to_owned(),
+            gossip_addr: "10.0.0.1:7402".to_owned(),
+            zone: None,
+            observer: false,
+        };
+        let founders = vec![Founder { node: NodeId::new(1), nonce: 0xfeed, peer }];
+        let member = Member { founders, initializer: true, ..member() };
+        let identity = Identity { format: FORMAT, name: name(), nonce: u128::MAX, member: Some(member) };
+        let golden = r#"{
+  "format": 1,
+  "name": "n1",
+  "nonce": "ffffffffffffffffffffffffffffffff",
+  "member": {
+    "cluster": "00000000000000000000000000000007",
+    "node": 1,
+    "founders": [
+      {
+        "node": 1,
+        "nonce": "0000000000000000000000000000feed",
+        "peer": {
+          "name": "n1",
+          "peer_addr": "10.0.0.1:7401",
+          "http_addr": "10.0.0.1:7400",
+          "gossip_addr": "10.0.0.1:7402",
+          "zone": null,
+          "observer": false
+        }
+      }
+    ],
+    "initializer": true
+  }
+}"#;
+        assert_eq!(serde_json::to_string_pretty(&identity).unwrap(), golden);
+        assert_eq!(serde_json::from_str::<Identity>(golden).unwrap(), identity);
+    }
+
     #[test]
     fn a_second_process_on_the_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
