@@ -159,7 +159,7 @@ struct Options {
     bare_address: Option<SocketAddr>,
     /// What it answers GET and POST with.
     #[arg(long, hide = true, value_delimiter = ',')]
-    bare_bodies: Vec<PathBuf>,
+    bare_answers: Vec<PathBuf>,
     /// Port of the trivial responder.
     #[arg(long, hide = true, default_value_t = 0)]
     responder_port: u16,
@@ -220,7 +220,7 @@ async fn run(options: Options) -> Result<()> {
         Choice::DnsResponder => return dns::respond(options.responder_port),
         Choice::BareHyper => {
             let address = options.bare_address.context("--bare-address must be given")?;
-            return select::serve(address, &options.bare_bodies).await;
+            return select::serve(address, &options.bare_answers).await;
         }
         Choice::Top => return publish(&options, top::measure(500, 20)?),
         _ => {}

@@ -2,8 +2,8 @@
 //!
 //! One node and one bare server, each on core 0 while the client is on core 1, in turns (A B B A): plain discovery of a service
 //! of three instances, `select`, and discovery once more while 1,000 registrations a second are written to the node. The bare
-//! server does nothing but what any HTTP server must: it parses the request, reads its body and sends bytes that it has in
-//! memory. So the ratio is what our answer costs beyond HTTP. Reads through Consul's API are measured beside the same reads through
+//! server does nothing but what any HTTP server must: it parses the request, reads its body and sends an answer that it has in
+//! memory, with the head and the body that ours had. So the ratio is what our answer costs beyond HTTP. Reads through Consul's API are measured beside the same reads through
 //! the native one, on the same node.
 //!
 //! Limits: needs two cores and `taskset`. Closed loop over loopback, one client process; where the client is the slower side,
@@ -145,8 +145,8 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Vec<Figures>, remarks: &mut V
     let process = Process::spawn(&pinned(spec))?;
     wait_ready(node).await?;
     register(node).await?;
-    let bodies = [answer(node, Question::Discover).await?, answer(node, Question::Select).await?];
-    let bare_process = Process::spawn(&pinned(bare_spec(folder.path(), bare, &bodies)?))?;
+    let answers = [answer(node, Question::Discover).await?, answer(node, Question::Select).await?];
+    let bare_process = Process::spawn(&pinned(bare_spec(folder.path(), bare, &answers)?))?;
     wait_answer(bare).await?;
     for pair in 0..plan.pairs {
         for question in Question::ALL {
@@ -287,14 +287,15 @@ async fn register(node: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of our answer, which must hold what was asked for.
+/// Our answer, head and body, which must hold what was asked for.
 async fn answer(node: SocketAddr, question: Question) -> Result<Vec<u8>> {
     let (method, path, body) = question.request(true);
-    let bytes = HttpConnection::connect(node).await?.exchange_ok(method, path, body).await?.to_vec();
-    let value: Value = serde_json::from_slice(&bytes)?;
+    let mut connection = HttpConnection::connect(node).await?;
+    let answer = connection.exchange(method, path, body).await?;
+    let value: Value = serde_json::from_slice(answer.body)?;
     let (field, count) = if question == Question::Discover { ("items", 3) } else { ("picks", 1) };
     ensure!(value[field].as_array().map(Vec::len) == Some(count), "an answer without {count} {field}: {value}");
-    Ok(bytes)
+    Ok([answer.head, answer.body].concat())
 }
 
 /// The same program on the core of the servers. `taskset` becomes the program, so its process id stays.
@@ -313,14 +314,14 @@ fn stay_on(core: &str) -> Result<()> {
     Ok(())
 }
 
-/// This program as the bare server of `bodies`.
-fn bare_spec(folder: &Path, address: SocketAddr, bodies: &[Vec<u8>; 2]) -> Result<Spec> {
-    let files = [folder.join("get.json"), folder.join("post.json")];
-    for (file, body) in files.iter().zip(bodies) {
-        std::fs::write(file, body)?;
+/// This program as the bare server of `answers`.
+fn bare_spec(folder: &Path, address: SocketAddr, answers: &[Vec<u8>; 2]) -> Result<Spec> {
+    let files = [folder.join("get.http"), folder.join("post.http")];
+    for (file, answer) in files.iter().zip(answers) {
+        std::fs::write(file, answer)?;
     }
     let [get, post] = files.map(|file| file.display().to_string());
-    let arguments = ["bare-hyper", "--bare-address", &address.to_string(), "--bare-bodies", &format!("{get},{post}")];
+    let arguments = ["bare-hyper", "--bare-address", &address.to_string(), "--bare-answers", &format!("{get},{post}")];
     Ok(Spec {
         program: std::env::current_exe()?,
         arguments: arguments.map(str::to_owned).to_vec(),

@@ -31,6 +31,8 @@ pub(crate) struct HttpConnection {
 pub(crate) struct Answer<'a> {
     /// HTTP status code.
     pub(crate) status: u16,
+    /// The head with its empty line; empty when the body came in chunks.
+    pub(crate) head: &'a [u8],
     /// The body without its framing.
     pub(crate) body: &'a [u8],
 }
@@ -60,8 +62,10 @@ impl HttpConnection {
     /// Sends one request and reads its whole answer. `body` is JSON when it is not empty.
     pub(crate) async fn exchange(&mut self, method: &str, path: &str, body: &[u8]) -> Result<Answer<'_>> {
         match self.try_exchange(method, path, body).await {
-            Ok((status, Some((from, to)))) => Ok(Answer { status, body: &self.inbox[from..to] }),
-            Ok((status, None)) => Ok(Answer { status, body: &self.plain }),
+            Ok((status, Some((from, to)))) => {
+                Ok(Answer { status, head: &self.inbox[..from], body: &self.inbox[from..to] })
+            }
+            Ok((status, None)) => Ok(Answer { status, head: b"", body: &self.plain }),
             Err(error) => {
                 self.stream = None;
                 Err(error.context(format!("{method} {path} at {}", self.address)))
