@@ -17,6 +17,7 @@ pub(crate) mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;
 mod handlers;
+mod head_timer;
 pub(crate) mod listener;
 mod listing;
 mod meter;

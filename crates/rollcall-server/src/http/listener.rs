@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, future::Either};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use metrics::counter;
 use rollcall_io::{RefusedAccepts, TcpListener, TcpStream, expect_life};
 use socket2::TcpKeepalive;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::head_timer::HeadTimer;
 use crate::connections::{Connections, Limits};
 
 /// Longest time that bytes sent to a client may stay unacknowledged before its connection is given up.
@@ -83,25 +85,46 @@ pub(crate) async fn serve<A: Answering>(
     }
 }
 
+/// What a connection does beside serving.
+enum Turn {
+    /// The node stops: the request under way is the last.
+    Stop,
+    /// To look whether the head that is waited for is late.
+    Look,
+}
+
 async fn serve_connection<A: Answering>(stream: TcpStream, from: SocketAddr, router: A, shutdown: CancellationToken) {
     if let Err(error) = expect_life(&stream, &TcpKeepalive::new().with_time(UNACKNOWLEDGED_MAX), UNACKNOWLEDGED_MAX) {
         debug!(%error, "cannot set socket options: {error}");
     }
     let service =
         service_fn(move |request: hyper::Request<Incoming>| router.answer(request, from).map(Ok::<_, Infallible>));
+    let heads = HeadTimer::new(A::HEADER_DEADLINE);
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(heads.clone())
         .header_read_timeout(A::HEADER_DEADLINE)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    // A set of one: it is polled when it was woken, and not, with the lock that all connections share, at every request.
-    let mut stopped = FuturesUnordered::from_iter([shutdown.cancelled()]);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopped.next() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    // A set: what is in it is polled when it was woken, and not, with the locks that all connections share, at every request.
+    let stop = async {
+        shutdown.cancelled().await;
+        Turn::Stop
+    };
+    let look_at = |when| async move {
+        sleep_until(when).await;
+        Turn::Look
+    };
+    let mut turns =
+        FuturesUnordered::from_iter([Either::Left(stop), Either::Right(look_at(heads.look(Instant::now())))]);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break ended,
+            Some(turn) = turns.next() => match turn {
+                Turn::Stop => connection.as_mut().graceful_shutdown(),
+                Turn::Look => turns.push(Either::Right(look_at(heads.look(Instant::now())))),
+            }
         }
     };
     if let Err(error) = ended {

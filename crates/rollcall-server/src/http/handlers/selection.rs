@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::app::{App, Shared};
 use crate::http::answer;
+use crate::http::body::HeldBody;
 use crate::http::consistency::View;
 use crate::http::explained;
 use crate::http::extract::{PathValues, Query};
@@ -41,7 +42,8 @@ pub(crate) async fn select(
     request: Request,
 ) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    let question = question_of_service(&app, request.into_body()).await?;
+    let body = body_of(&app, request.into_body()).await?;
+    let question = question_of_service(&body)?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
     answer(&app, &view, Among::Service(&service), &question)
 }
@@ -51,15 +53,13 @@ pub(crate) async fn of_present<B>(app: &App, service: &ServiceName, body: B) -> 
 where
     B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
 {
-    let question = question_of_service(app, body).await?;
+    let body = body_of(app, body).await?;
+    let question = question_of_service(&body)?;
     answer(app, &View::present(app, Instant::now()), Among::Service(service), &question)
 }
 
-async fn question_of_service<B>(app: &App, body: B) -> Result<Question>
-where
-    B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
-{
-    let asked = asked(app, body).await?;
+fn question_of_service(body: &HeldBody) -> Result<Question> {
+    let asked = asked(body)?;
     let path = paths::CAPABILITY_SELECT;
     refuse_capability(&asked, format_args!("where the service is known; ask {path} for a capability"))?;
     Ok(Question::of(asked)?)
@@ -80,7 +80,7 @@ pub(crate) async fn select_capability(
     request: Request,
 ) -> Result<Response> {
     let capability: CapabilityName = path.get("capability")?;
-    let mut asked = asked(&app, request.into_body()).await?;
+    let mut asked = asked(&body_of(&app, request.into_body()).await?)?;
     refuse_capability(&asked, "where the path names it")?;
     asked.capability = Some(capability.to_string());
     answer_any(&app, query, asked).await
@@ -99,7 +99,7 @@ pub(crate) async fn select_any(
     Query(query): Query<SelectQuery>,
     request: Request,
 ) -> Result<Response> {
-    let asked = asked(&app, request.into_body()).await?;
+    let asked = asked(&body_of(&app, request.into_body()).await?)?;
     answer_any(&app, query, asked).await
 }
 
@@ -158,11 +158,15 @@ fn no_past(unknown: NoPast) -> Failure {
     Failure::new(code, unknown.to_string())
 }
 
-async fn asked<B>(app: &App, body: B) -> Result<SelectRequest>
+async fn body_of<B>(app: &App, body: B) -> Result<HeldBody>
 where
     B: hyper::body::Body<Data = Bytes, Error: Display> + Unpin,
 {
-    let body = app.bodies.read_within(body, QUESTION_BYTES_MAX).await?;
+    app.bodies.read_within(body, QUESTION_BYTES_MAX).await
+}
+
+/// What a body asks. Not a future: a question is large, and one that waits would be moved with whoever waits for it.
+fn asked(body: &HeldBody) -> Result<SelectRequest> {
     Ok(if body.bytes.is_empty() { SelectRequest::default() } else { decode::from_json(&body.bytes)? })
 }
 
