@@ -64,7 +64,7 @@ impl Plan {
     pub(crate) fn shape(&self) -> String {
         format!(
             "{} runs of {} s each after 1 s of warm-up, order A B B A; {CLIENTS} clients in a closed loop on core {CLIENT_CORE}, \
-             the server on core {SERVER_CORE}; figures are medians [min–max]",
+             the server on core {SERVER_CORE}; figures are medians [min–max], a ratio that of the pairs",
             self.pairs,
             self.length.as_secs()
         )

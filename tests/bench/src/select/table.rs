@@ -30,15 +30,17 @@ pub(crate) fn render(figures: &[Figures], remarks: &[String], origin: &Origin) -
         let middle = |is_ours, value| median(&of(is_ours, value)).unwrap_or(f64::NAN);
         let rate: fn(&Figures) -> f64 = |it| it.per_second;
         let p99: fn(&Figures) -> f64 = |it| it.p99_ms;
-        let ratio = middle(true, rate) / middle(false, rate);
+        // Of the two runs beside each other: a machine is faster at one time than at another.
+        let pairs: Vec<f64> = of(true, rate).iter().zip(of(false, rate)).map(|(ours, peer)| ours / peer).collect();
+        let ratio = median(&pairs).unwrap_or(f64::NAN);
         line(
             &mut text,
             &format!(
-                "| {name} | {} | {} | {} | {:.0} % | ≥ {:.0} % | {} | {:.2} | {:.2} | {} | {:.1} | {:.1} |",
+                "| {name} | {:.0} | {} | {} | {} | ≥ {:.0} % | {} | {:.2} | {:.2} | {} | {:.1} | {:.1} |",
                 middle(true, |it| it.bytes as f64),
                 spread(&of(true, rate)),
                 spread(&of(false, rate)),
-                ratio * 100.0,
+                percent(&pairs),
                 goal * 100.0,
                 said(ratio >= goal),
                 middle(true, p99),
@@ -69,13 +71,23 @@ pub(crate) fn render(figures: &[Figures], remarks: &[String], origin: &Origin) -
     text
 }
 
+/// The median with the extremes, in percent.
+fn percent(ratios: &[f64]) -> String {
+    let (least, most) = extremes(ratios);
+    let middle = median(ratios).unwrap_or(f64::NAN);
+    format!("{:.0} % [{:.0}–{:.0}]", middle * 100.0, least * 100.0, most * 100.0)
+}
+
+fn extremes(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), it| (least.min(*it), most.max(*it)))
+}
+
 fn said(is_met: bool) -> &'static str {
     if is_met { "yes" } else { "**no**" }
 }
 
 /// The median with the extremes.
 fn spread(values: &[f64]) -> String {
-    let (least, most) =
-        values.iter().fold((f64::INFINITY, 0.0_f64), |(least, most), it| (least.min(*it), most.max(*it)));
+    let (least, most) = extremes(values);
     median(values).map_or_else(|| "–".to_owned(), |middle| format!("{middle:.0} [{least:.0}–{most:.0}]"))
 }
