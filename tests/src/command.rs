@@ -94,7 +94,8 @@ impl Following {
 /// When it cannot be started.
 pub fn follow<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Following {
     let mut command = tokio::process::Command::from(command());
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    // As with nodes: what is started with `--stop-with-stdin` ends with this process, however that ends.
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     let mut output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let (tx, lines) = mpsc::unbounded_channel();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::types::PeerNode;
 
-const FILE: &str = "identity.json";
+pub(crate) const FILE: &str = "identity.json";
 const LOCK: &str = "LOCK";
 const FORMAT: u32 = 1;
 

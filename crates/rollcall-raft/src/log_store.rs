@@ -119,11 +119,14 @@ impl LogStore {
         state.vote().is_none() && state.last().is_none() && state.purged().is_none()
     }
 
-    /// Whether there is any entry, beside those that a snapshot holds.
-    pub(crate) fn holds_entries(&self) -> bool {
-        let log = self.read();
-        let state = log.log_state();
-        state.last() > state.purged()
+    /// The vote that was cast last, or for oneself.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.read().log_state().vote().map(|vote| vote.0)
+    }
+
+    /// The last entry, which a snapshot may hold.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.read().log_state().last().map(|id| id.0)
     }
 
     /// Whose log this is, as [`Self::set_owner`] wrote it.

@@ -1,4 +1,4 @@
-//! Who should serve a request, from what this node has in memory: the one door that HTTP, DNS and every other front end use.
+//! Who should serve a request, from what this node has in memory: the one door that HTTP and DNS use.
 //!
 //! ```text
 //! catalogue ┐

@@ -345,7 +345,8 @@ async fn a_client_of_a_big_service_sees_the_same_few_instances_at_every_node() {
     let cluster = SharedCluster::get().await;
     let many: Vec<String> = (1..=12).map(|index| format!("i-{index}")).collect();
     registered(&cluster, "sel-big", &many.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    cluster.node(0).put("/v1/services/sel-big").json(&json!({"selection": {"subset": 4}})).answer().await;
+    let few = json!({"selection": {"subset": 4}});
+    cluster.node(0).put("/v1/services/sel-big").json(&few).settled().await.expect(201);
     cluster.wait_caught_up().await;
     let mut seen = BTreeSet::new();
     for client in 0..20 {

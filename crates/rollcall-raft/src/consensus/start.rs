@@ -148,13 +148,15 @@ fn open_machine(
 /// Clears away what a restore left that was stopped before its node was a member. Nobody was told of that cluster, and the
 /// snapshot that was restored lies elsewhere. The log goes last: as long as it is there, the next start comes here again.
 async fn begin_again(data_dir: &DataDir, log: LogStore) -> Result<LogStore, Error> {
-    if log.holds_entries() {
+    if !is_only_restored(&log) {
         return Err(Error::DataDir {
             path: data_dir.root().to_owned(),
-            problem: "there are entries in the log, but the identity beside it is of no member yet, so it is an older copy; put \
-                      back the one that belongs to the log, or move the directory away, remove the node from the cluster, and \
-                      join again as a new node"
-                .to_owned(),
+            problem: format!(
+                "a member voted or wrote with this log, but {} beside it is of no member yet, so it is an older copy; put back \
+                 the one that belongs to the log, or move the directory away, remove the node from the cluster, and join \
+                 again as a new node",
+                identity::FILE
+            ),
         });
     }
     info!("a restore into {} was stopped before its end, and begins again", data_dir.root().display());
@@ -176,6 +178,16 @@ async fn begin_again(data_dir: &DataDir, log: LogStore) -> Result<LogStore, Erro
     .await
 }
 
+/// Whether a log holds only what [`restore`] wrote: no member ran with it, so no vote and no entry is lost with it. A member's log
+/// has an owner; one that was restored and given an owner, but never ran, has the vote of the restore and ends in the snapshot.
+pub(super) fn is_only_restored(log: &LogStore) -> bool {
+    let is_as_begun = || {
+        let (Some(last), Some(vote)) = (log.last(), log.vote()) else { return false };
+        log.purged() == Some(last) && !vote.committed && vote.leader_id.term == last.leader_id.term
+    };
+    log.owner().is_none() || is_as_begun()
+}
+
 /// Lays the state of a snapshot under an empty log, as if this cluster had come that far.
 pub(super) fn restore(path: &Path, data_dir: &DataDir, log: &LogStore, member: &Member) -> Result<(), Error> {
     let (_, catalog, info) = snapshot::load(path, snapshot::Check::Digest)?;
@@ -188,9 +200,10 @@ pub(super) fn restore(path: &Path, data_dir: &DataDir, log: &LogStore, member: &
     let dir = data_dir.snapshots();
     std::fs::create_dir_all(&dir).map_err(Error::io(format!("cannot make {}", dir.display())))?;
     let name = format!("snapshot-{:020}-{:020}.snap", last.index, last.leader_id.term);
-    snapshot::write(&dir.join(name), &header, &catalog)?;
+    // First the log: whoever finds the snapshot of a restore that did not end finds by the log that it was one.
     log.begin_after(last, Vote::new(last.leader_id.term, member.node.get()))
         .map_err(Error::io("cannot begin the log after the snapshot"))?;
+    snapshot::write(&dir.join(name), &header, &catalog)?;
     info!(raft.index = info.index, "restored {} records from {}", info.records, path.display());
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use openraft::storage::RaftLogStorage as _;
 use rollcall_catalog::{Actor, Command, KvOp, Precondition, Reply, RequestId};
 use rollcall_types::{ActorName, KvKey, NodeName, UnixMillis};
 use tempfile::TempDir;
@@ -14,6 +15,7 @@ use super::*;
 use crate::PeerNode;
 use crate::identity::{DataDir, Founder, Member};
 use crate::log_store::LogStore;
+use crate::types::{LogId, Vote};
 
 mod attacks;
 
@@ -557,6 +559,32 @@ async fn a_restore_that_was_killed_before_its_end_begins_again() {
     let back = cluster.places[0].restart().await;
     assert_eq!(value(&back, "kept").as_deref(), Some("v"));
     back.shutdown().await;
+}
+
+/// A vote, or a snapshot from the leader, is as much to be kept as entries are.
+#[tokio::test]
+async fn a_log_with_which_a_member_ran_is_told_from_one_that_was_only_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut number, last) = (0, LogId::new_term_index(3, 41));
+    let mut fresh = || {
+        number += 1;
+        LogStore::open(&dir.path().join(format!("log-{number}"))).unwrap()
+    };
+    let restored = fresh();
+    restored.begin_after(last, Vote::new(3, 1)).unwrap();
+    assert!(start::is_only_restored(&restored));
+    restored.set_owner("c/1".to_owned()).unwrap();
+    assert!(start::is_only_restored(&restored), "its identity was not written yet");
+    let voted = fresh();
+    voted.set_owner("c/1".to_owned()).unwrap();
+    voted.clone().save_vote(&Vote::new(1, 2)).await.unwrap();
+    assert!(!start::is_only_restored(&voted), "a vote, and no entry");
+    let installed = fresh();
+    installed.set_owner("c/2".to_owned()).unwrap();
+    installed.begin_after(last, Vote::new_committed(3, 1)).unwrap();
+    assert!(!start::is_only_restored(&installed), "all it has is in a snapshot from its leader");
+    restored.clone().save_vote(&Vote::new(4, 1)).await.unwrap();
+    assert!(!start::is_only_restored(&restored), "it ran");
 }
 
 /// An identity of before the node joined, put back from a backup, must not make its votes be forgotten.

@@ -24,6 +24,7 @@ use rand::RngExt as _;
 use tokio::sync::{oneshot, watch};
 
 #[path = "syncs.rs"]
+#[expect(dead_code, reason = "no write of a simulated disk fails")]
 mod syncs;
 
 pub(crate) use self::syncs::Syncs;
@@ -167,9 +168,11 @@ impl LogStore {
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io { what: format!("cannot open the log in {}", dir.display()), source };
         std::fs::create_dir_all(dir).map_err(failed)?;
+        // A directory that was removed and made anew has lost what was in it.
+        let is_there = dir.join(MARK).exists();
         std::fs::write(dir.join(MARK), "").map_err(failed)?;
         let mut disks = DISKS.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = disks.remove(dir);
+        let before = disks.remove(dir).filter(|_| is_there);
         let disk = before.map(|disk| disk.lock().unwrap_or_else(PoisonError::into_inner).after_crash());
         let disk = Arc::new(Mutex::new(disk.unwrap_or_default()));
         disks.insert(dir.to_owned(), disk.clone());
@@ -203,6 +206,16 @@ impl LogStore {
         disk.done.owner = Some(owner.clone());
         disk.seen.owner = Some(owner);
         Ok(())
+    }
+
+    /// The vote that was cast last, or for oneself.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.disk().seen.vote
+    }
+
+    /// The last entry, which a snapshot may hold.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.disk().seen.last()
     }
 
     /// Last entry that was removed because a snapshot holds it.

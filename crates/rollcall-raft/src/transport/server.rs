@@ -111,7 +111,10 @@ async fn welcome(
                     Err(ServeError::Identity(_)) => hub.rejections.note(Rejection::Identity, peer, &"forged sender"),
                     Err(ServeError::Malformed) => hub.rejections.note(Rejection::Garbage, peer, &"malformed message"),
                     Err(ServeError::Oversized) => hub.rejections.note(Rejection::Oversized, peer, &"oversized frame"),
-                    Err(ServeError::Snapshot(reason)) => hub.rejections.note(Rejection::Snapshot, peer, &reason),
+                    Err(ServeError::Snapshot(reason)) => {
+                        let detail = format_args!("a snapshot from node {from}: {reason}");
+                        hub.rejections.note(Rejection::Snapshot, peer, &detail);
+                    }
                     Err(ServeError::Stopped) => {}
                 },
                 () = hub.cut_off(from) => {}

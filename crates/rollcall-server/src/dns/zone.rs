@@ -129,7 +129,8 @@ impl Zone {
             ("node", [name]) => Asked::Node(name.clone()),
             ("addr", [text]) => address(text).map_or(Asked::Nowhere, Asked::Address),
             // RFC 2782 needs no `service`, and Consul answers without.
-            (kind, _) if kind.starts_with('_') => service(labels),
+            (kind, []) if kind.starts_with('_') => Asked::Between,
+            (kind, [name]) if kind.starts_with('_') && name.starts_with('_') => service(labels),
             _ => Asked::Nowhere,
         }
     }
@@ -298,6 +299,8 @@ mod tests {
         }
         for name in [
             "web.rollcall",
+            "web._tcp.rollcall",
+            "a._web._tcp.rollcall",
             "web.service.dc2.rollcall",
             "a.b.node.rollcall",
             "zz.addr.rollcall",

@@ -42,8 +42,7 @@ pub(crate) async fn select(
     request: Request,
 ) -> Result<Response> {
     let service: ServiceName = path.get("service")?;
-    let body = body_of(&app, request.into_body()).await?;
-    let question = question_of_service(&body)?;
+    let question = question_of_service(&body_of(&app, request.into_body()).await?)?;
     let view = View::obtain(&app, query.consistency, query.min_revision, None).await?;
     answer(&app, &view, Among::Service(&service), &question)
 }
