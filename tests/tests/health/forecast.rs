@@ -13,6 +13,9 @@ const LEAD_MIN: u32 = 12;
 /// Half of the requests, less what chance and a little latency may take.
 const FAIR_SHARE: f64 = 0.45;
 
+/// What is left of it for an instance that is predicted to fail, and not for one that is only slower or degrading.
+const PREDICTED_SHARE: f64 = 0.42;
+
 /// Longest wait for what the ramp brings, which lasts 45 s.
 const RAMP: Duration = Duration::from_secs(180);
 
@@ -81,7 +84,7 @@ async fn a_service_that_gets_slower_is_predicted_to_fail_on_every_node_before_it
     let predicted = slow.answers();
     for node in &nodes {
         let (now, reasons) = share(node, "slow").await;
-        assert!(now < FAIR_SHARE, "{}: its share is {now}: {reasons}", node.name());
+        assert!(now < PREDICTED_SHARE, "{}: its share is {now}: {reasons}", node.name());
         assert!(reasons.contains("failure_predicted"), "{}: {reasons}", node.name());
     }
     for node in &nodes {

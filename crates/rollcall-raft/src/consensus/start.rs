@@ -53,6 +53,9 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
             data_dir.root().display()
         )));
     }
+    if let Some(path) = &options.restore_from {
+        check_elsewhere(path, &data_dir)?;
+    }
     let newcomer =
         Newcomer { nonce: identity.nonce, peer: options.peer.clone(), expect: options.bootstrap_expect.unwrap_or(0) };
     let who = Who { member: identity.member.as_ref().map(|member| (member.cluster, member.node)) };
@@ -83,7 +86,10 @@ pub(super) async fn start(options: Options) -> Result<Arc<Core>, Error> {
             member
         }
         None => {
-            if !log.is_pristine() {
+            if log.is_pristine() {
+                check_no_snapshot(&data_dir)?;
+            } else {
+                check_only_restored(&data_dir, &log, options.restore_from.is_some())?;
                 log = begin_again(&data_dir, log).await?;
             }
             let mut search = bootstrap::Search { hub: &hub, newcomer, join: &options.join, offers };
@@ -145,20 +151,52 @@ fn open_machine(
     }
 }
 
+/// A restore that is stopped is cleared away and begun again: what it restores must not be among it.
+fn check_elsewhere(file: &Path, data_dir: &DataDir) -> Result<(), Error> {
+    // A file that is not there is told of by who reads it.
+    let (Ok(file), Ok(root)) = (file.canonicalize(), data_dir.root().canonicalize()) else { return Ok(()) };
+    if !file.starts_with(&root) {
+        return Ok(());
+    }
+    let (file, root) = (file.display(), root.display());
+    Err(Error::Options(format!(
+        "{file} lies in the data directory that it would be restored into, {root}; copy it elsewhere, and restore into an empty one"
+    )))
+}
+
+/// Snapshots without a log and of no member may be the last copy of somebody's data: they are not touched.
+fn check_no_snapshot(data_dir: &DataDir) -> Result<(), Error> {
+    let path = data_dir.snapshots();
+    let held = std::fs::read_dir(&path).ok().is_some_and(|mut entries| entries.next().is_some());
+    if !held {
+        return Ok(());
+    }
+    let problem = "there are snapshots, but no log that they belong to; move them away, and to begin with one of them give it as \
+                   the snapshot to restore";
+    Err(Error::DataDir { path, problem: problem.to_owned() })
+}
+
+/// Refuses the log of a member beside an identity of none, and what a restore left when none is wanted.
+fn check_only_restored(data_dir: &DataDir, log: &LogStore, is_restore: bool) -> Result<(), Error> {
+    let problem = match (is_only_restored(log), is_restore) {
+        (true, true) => return Ok(()),
+        (true, false) => {
+            "a restore into it was stopped before its end; give the snapshot to restore again, or empty the directory"
+                .to_owned()
+        }
+        (false, _) => format!(
+            "a member voted or wrote with this log, but {} beside it is of no member yet, so it is an older copy; put back the \
+             one that belongs to the log, or move the directory away, remove the node from the cluster, and join again as a \
+             new node",
+            identity::FILE
+        ),
+    };
+    Err(Error::DataDir { path: data_dir.root().to_owned(), problem })
+}
+
 /// Clears away what a restore left that was stopped before its node was a member. Nobody was told of that cluster, and the
 /// snapshot that was restored lies elsewhere. The log goes last: as long as it is there, the next start comes here again.
 async fn begin_again(data_dir: &DataDir, log: LogStore) -> Result<LogStore, Error> {
-    if !is_only_restored(&log) {
-        return Err(Error::DataDir {
-            path: data_dir.root().to_owned(),
-            problem: format!(
-                "a member voted or wrote with this log, but {} beside it is of no member yet, so it is an older copy; put back \
-                 the one that belongs to the log, or move the directory away, remove the node from the cluster, and join \
-                 again as a new node",
-                identity::FILE
-            ),
-        });
-    }
     info!("a restore into {} was stopped before its end, and begins again", data_dir.root().display());
     let closing = log.closing();
     drop(log);
@@ -181,11 +219,11 @@ async fn begin_again(data_dir: &DataDir, log: LogStore) -> Result<LogStore, Erro
 /// Whether a log holds only what [`restore`] wrote: no member ran with it, so no vote and no entry is lost with it. A member's log
 /// has an owner; one that was restored and given an owner, but never ran, has the vote of the restore and ends in the snapshot.
 pub(super) fn is_only_restored(log: &LogStore) -> bool {
-    let is_as_begun = || {
-        let (Some(last), Some(vote)) = (log.last(), log.vote()) else { return false };
-        log.purged() == Some(last) && !vote.committed && vote.leader_id.term == last.leader_id.term
-    };
-    log.owner().is_none() || is_as_begun()
+    let (last, vote) = (log.last(), log.vote());
+    let has_entries = last != log.purged();
+    let has_led_or_followed = vote.is_some_and(|vote| vote.committed);
+    let has_voted = || last.zip(vote).is_none_or(|(last, vote)| vote.leader_id.term != last.leader_id.term);
+    !has_entries && !has_led_or_followed && (log.owner().is_none() || !has_voted())
 }
 
 /// Lays the state of a snapshot under an empty log, as if this cluster had come that far.

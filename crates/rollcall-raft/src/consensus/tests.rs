@@ -527,38 +527,96 @@ async fn a_cluster_is_founded_from_a_snapshot_of_another_one() {
     cluster.shutdown().await;
 }
 
+/// A snapshot of a cluster that had one key, and where it lies.
+async fn backup() -> (TempDir, std::path::PathBuf) {
+    let source = Cluster::found(&["a"]).await;
+    source.nodes[0].propose(put("kept", "v"), soon()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("backup.snap");
+    source.nodes[0].save_snapshot(&file).await.unwrap();
+    source.nodes[0].shutdown().await;
+    (dir, file)
+}
+
+/// What a restore has done when it is killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Killed {
+    WritingSnapshot,
+    BeforeOwner,
+    BeforeIdentity,
+    /// The next start too, while it cleared that away.
+    ClearingAway,
+}
+
+/// Leaves in the directory of `options` what a restore that is killed leaves.
+async fn restore_and_kill(options: &Options, killed: Killed) {
+    let file = options.restore_from.as_ref().unwrap();
+    let data = DataDir::open(&options.data_dir).unwrap();
+    data.identity(&options.peer.name).unwrap();
+    let log = LogStore::open(&data.log()).unwrap();
+    let founder = Founder { node: NodeId::new(1), nonce: 1, peer: options.peer.clone() };
+    let member = Member { cluster: ClusterId::new(7), node: founder.node, founders: vec![founder], initializer: true };
+    if killed == Killed::WritingSnapshot {
+        log.begin_after(LogId::new_term_index(1, 9), Vote::new(1, 1)).unwrap();
+        std::fs::create_dir(data.snapshots()).unwrap();
+        std::fs::write(data.snapshots().join("half.tmp"), "half").unwrap();
+    } else {
+        start::restore(file, &data, &log, &member).unwrap();
+    }
+    if matches!(killed, Killed::BeforeIdentity | Killed::ClearingAway) {
+        log.set_owner(member.log_owner()).unwrap();
+    }
+    if killed == Killed::ClearingAway {
+        std::fs::remove_dir_all(data.snapshots()).unwrap();
+    }
+    let closing = log.closing();
+    drop(log);
+    closing.closed().await;
+}
+
 /// Killed between the log and the identity, a restore left a log that every later start refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_that_was_killed_before_its_end_begins_again() {
-    let source = Cluster::found(&["a"]).await;
-    source.nodes[0].propose(put("kept", "v"), soon()).await.unwrap();
-    let file = source.places[0].dir.path().join("backup.snap");
-    source.nodes[0].save_snapshot(&file).await.unwrap();
-    source.nodes[0].shutdown().await;
+    let (_dir, file) = backup().await;
+    for killed in [Killed::WritingSnapshot, Killed::BeforeOwner, Killed::BeforeIdentity, Killed::ClearingAway] {
+        let (place, listener) = Place::new("x").await;
+        let options = Options { restore_from: Some(file.clone()), ..place.options(listener, &[], Some(1)) };
+        restore_and_kill(&options, killed).await;
+        let node = Consensus::start(options).await.unwrap();
+        let cluster = Cluster { places: vec![place], nodes: vec![node] };
+        cluster.leader().await;
+        assert_ne!(cluster.nodes[0].cluster_id(), ClusterId::new(7), "{killed:?}: nobody heard of the first attempt");
+        assert_eq!(value(&cluster.nodes[0], "kept").as_deref(), Some("v"), "{killed:?}");
+        crash(&cluster.nodes[0]).await;
+        let back = cluster.places[0].restart().await;
+        assert_eq!(value(&back, "kept").as_deref(), Some("v"), "{killed:?}");
+        back.shutdown().await;
+    }
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_a_data_directory_is_neither_restored_into_it_nor_forgotten_nor_removed() {
+    let (_dir, file) = backup().await;
     let (place, listener) = Place::new("x").await;
     let options = Options { restore_from: Some(file.clone()), ..place.options(listener, &[], Some(1)) };
-    {
-        let data = DataDir::open(&options.data_dir).unwrap();
-        data.identity(&options.peer.name).unwrap();
-        let log = LogStore::open(&data.log()).unwrap();
-        let founder = Founder { node: NodeId::new(1), nonce: 1, peer: options.peer.clone() };
-        let cluster = ClusterId::new(7);
-        let member = Member { cluster, node: founder.node, founders: vec![founder], initializer: true };
-        start::restore(&file, &data, &log, &member).unwrap();
-        let closing = log.closing();
-        drop(log);
-        closing.closed().await;
-    }
-    let node = Consensus::start(options).await.unwrap();
-    let cluster = Cluster { places: vec![place], nodes: vec![node] };
-    cluster.leader().await;
-    assert_ne!(cluster.nodes[0].cluster_id(), ClusterId::new(7), "nobody heard of the first attempt");
-    assert_eq!(value(&cluster.nodes[0], "kept").as_deref(), Some("v"));
-    crash(&cluster.nodes[0]).await;
-    let back = cluster.places[0].restart().await;
-    assert_eq!(value(&back, "kept").as_deref(), Some("v"));
-    back.shutdown().await;
+    restore_and_kill(&options, Killed::BeforeOwner).await;
+    let snapshots = options.data_dir.join("snapshots");
+    let held = || std::fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let restored = held();
+    let start = async |restore_from: Option<std::path::PathBuf>| {
+        let bound = until(|| async { TcpListener::bind(place.address).await.ok() }).await;
+        let options = Options { restore_from, ..place.options(bound, &[], Some(1)) };
+        Consensus::start(options).await.unwrap_err().to_string()
+    };
+    drop(options);
+    let without = start(None).await;
+    assert!(without.contains("stopped before its end"), "an empty cluster is not what was wanted: {without}");
+    let from_itself = start(Some(restored[0].clone())).await;
+    assert!(from_itself.contains("copy it elsewhere"), "{from_itself}");
+    std::fs::remove_dir_all(place.dir.path().join("data/log")).unwrap();
+    let last_copy = start(Some(file)).await;
+    assert!(last_copy.contains("move them away"), "{last_copy}");
+    assert_eq!(held(), restored);
 }
 
 /// A vote, or a snapshot from the leader, is as much to be kept as entries are.
