@@ -2,6 +2,7 @@
 
 mod admin;
 mod barrier;
+mod compaction;
 mod contact;
 mod core;
 mod executor;

@@ -7,7 +7,7 @@
 //! Memory: entries of the newest chunk stay in memory, so chunks are small ([`CHUNK_BYTES`]); the cache for followers that
 //! lag a little is small too ([`CACHE_BYTES`]). Further back entries are read from disk.
 //!
-//! Opening is linear in the length of the log, about 3 µs an entry; snapshots bound that length.
+//! Opening is linear in the length of the log, about 3 µs an entry; snapshots bound that length (`consensus/compaction.rs`).
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzz;

@@ -170,18 +170,6 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
-        let present = self.snapshots.current();
-        let (index, records) = present.map_or((0, 0), |stored| (stored.info.index, stored.info.records));
-        let entries = self.last_applied.map_or(0, |id| id.index).saturating_sub(index);
-        // Writing a snapshot costs as much as applying its records anew. With a large catalogue, wait for more entries,
-        // so that snapshots stay a fraction of the work; the longer replay after a restart stays in proportion.
-        if !force && entries < records / 4 {
-            return None;
-        }
-        Some(self.get_snapshot_builder().await)
-    }
-
     async fn get_snapshot_builder(&mut self) -> Builder {
         Builder {
             catalog: self.catalog.clone(),

@@ -1,12 +1,12 @@
 //! Snapshots under pressure: a node is away until the others' logs no longer reach back to what it has.
 //!
-//! A node writes a snapshot after some 20,000 entries and keeps 5,000 behind it. The load of a run makes far fewer, so this adds
-//! entries that change nothing: the removal of a key that is not there. They are asked of the nodes as any client would, and
-//! no checker takes notice of them. Whoever returns then gets a snapshot, and its log shows that: it begins behind the last
-//! entry that it had.
+//! A node writes a snapshot after 20,000 entries, when few come any more, and keeps 5,000 behind it. The load of a run makes far
+//! fewer, so this adds entries that change nothing: the removal of a key that is not there. They are asked of the nodes as any
+//! client would, and no checker takes notice of them. Whoever returns then gets a snapshot, and its log shows that: it begins
+//! behind the last entry that it had.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,9 @@ use crate::client::{Client, Place};
 const KEY: &str = "ballast";
 /// Removals under way at once: enough to fill a core, few enough that the load still gets through.
 const AT_ONCE: usize = 48;
+/// Removals that are enough: whatever a log holds when a node dies, a snapshot that leaves all of it behind is due before their
+/// end, and there is time for it after it.
+const REMOVALS: usize = 30_000;
 /// Longest wait for one of them.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// Longest wait until the logs are short enough. A release build takes some 12 s, a debug build on a busy machine a minute.
@@ -61,17 +64,17 @@ impl Cluster {
     async fn add_ballast(&self, away: usize, had: u64) -> Result<u64> {
         let others: Vec<Place> =
             self.places().into_iter().enumerate().filter(|(other, _)| *other != away).map(|(_, place)| place).collect();
-        let stop = Arc::new(AtomicBool::new(false));
+        let left = Arc::new(AtomicUsize::new(REMOVALS));
         // The leader would have to do it anyway.
         let leader = self.leader().await.context("there is no leader now")?;
         let place = self.nodes[leader].place();
         // They end with this function, also when it is dropped.
         let mut tasks = JoinSet::new();
         for _ in 0..AT_ONCE {
-            tasks.spawn(remove_nothing(self.client.clone(), place.clone(), stop.clone()));
+            tasks.spawn(remove_nothing(self.client.clone(), place.clone(), left.clone()));
         }
         let purged = self.wait_purged(&others, had).await;
-        stop.store(true, Ordering::Relaxed);
+        left.store(0, Ordering::Relaxed);
         while let Some(ended) = tasks.join_next().await {
             ended.context("adding entries broke")?;
         }
@@ -104,11 +107,13 @@ impl Cluster {
     }
 }
 
-/// Removes what is not there, again and again.
-async fn remove_nothing(client: Client, place: Place, stop: Arc<AtomicBool>) {
-    while !stop.load(Ordering::Relaxed) {
-        if client.delete(&place, &paths::key(KEY), ANSWER_PATIENCE).await.is_err() {
-            sleep(POLL).await;
+/// Removes what is not there, until none of all removals is `left`.
+async fn remove_nothing(client: Client, place: Place, left: Arc<AtomicUsize>) {
+    while left.load(Ordering::Relaxed) > 0 {
+        match client.delete(&place, &paths::key(KEY), ANSWER_PATIENCE).await {
+            // An error means that others were the last.
+            Ok(_) => drop(left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))),
+            Err(_) => sleep(POLL).await,
         }
     }
 }

@@ -68,7 +68,7 @@ async fn a_node_that_was_away_past_the_purge_of_the_log_gets_a_snapshot() {
     let seen = cluster.node(away).raft().await.expect("a ready node answers")["last_log_index"].as_u64();
     cluster.node(away).kill9();
     let leader = cluster.node(cluster.leader().await).clone();
-    // A snapshot is written every 20,000 entries and 5,000 entries are kept behind it.
+    // A snapshot is written after 20,000 entries, when few come any more, and 5,000 entries are kept behind it.
     flood(&leader, 27_000).await;
     let seen = seen.unwrap_or(0);
     let purged = wait_until("the log to be purged beyond what the node holds", DEADLINE, async || {

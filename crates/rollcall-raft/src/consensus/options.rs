@@ -10,9 +10,6 @@ use rollcall_io::TcpListener;
 use crate::error::Error;
 use crate::types::PeerNode;
 
-/// Entries after which a snapshot is written. Opening the log costs about 3 µs an entry and applying one about as much, so
-/// 20,000 keep a restart well below 0.3 s; a smaller number writes snapshots too often under load.
-const SNAPSHOT_EVERY: u64 = 20_000;
 /// Entries kept behind a snapshot, so that a node that was away a moment catches up from the log.
 const LOG_KEPT: u64 = 5_000;
 /// Entries in one message to a follower at most; their bytes are bounded by the log.
@@ -134,9 +131,8 @@ impl Timers {
             // openraft's default of 200 ms means that a large snapshot never arrives.
             install_snapshot_timeout: millis(SNAPSHOT_INSTALL_TIMEOUT),
             max_payload_entries: ENTRIES_PER_MESSAGE,
-            // A node that is behind further than this gets a snapshot; below the snapshot interval that would not help it.
-            replication_lag_threshold: SNAPSHOT_EVERY * 2,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+            // openraft counts entries and does not know what else there is to do: `compaction` does.
+            snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: LOG_KEPT,
             purge_batch_size: 256,
             enable_pre_vote: Some(true),

@@ -22,7 +22,7 @@ use super::core::Files;
 use super::freshness::Found;
 use super::propose::{self, PROPOSALS_MAX, jitter};
 use super::session::Session;
-use super::{Core, Options, RaftStatus, Role, failover, freshness, status};
+use super::{Core, Options, RaftStatus, Role, compaction, failover, freshness, status};
 use crate::bootstrap::{self, Discovery};
 use crate::error::Error;
 use crate::identity::{self, DataDir, Identity, Member};
@@ -309,6 +309,7 @@ async fn run(
     hub.spawn("status", status::follow(core.clone()));
     hub.keep("removal watch", status::watch_removal(core.clone()));
     hub.keep("forwarder", propose::forward_all(core.clone(), forward_queue));
+    hub.keep("compaction", compaction::run(core.clone()));
     hub.keep("freshness", freshness::run(core.clone(), timers.heartbeat_interval));
     hub.keep("read barrier", barrier::run(core.clone(), barrier_queue));
     hub.keep("failover", failover::run(core.clone(), hints));
