@@ -34,7 +34,7 @@ pub use crate::error::SnapshotError;
 use crate::codec::{self, CodecError, Kind};
 use crate::identity::sync_dir;
 use crate::types::SnapshotMeta;
-pub(crate) use store::{SnapshotFile, SnapshotStore};
+pub(crate) use store::{SnapshotFile, SnapshotStore, Stored};
 
 const MAGIC: &[u8; 8] = b"RCSNAP01";
 /// Records are written in chunks of about this many bytes.

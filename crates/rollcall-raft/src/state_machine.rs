@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::metrics;
 use crate::planted;
-use crate::snapshot::{self, SnapshotFile, SnapshotStore};
+use crate::snapshot::{self, SnapshotFile, SnapshotStore, Stored};
 use crate::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
@@ -200,10 +200,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(self
-            .snapshots
-            .current()
-            .map(|stored| Snapshot { meta: stored.meta, snapshot: SnapshotFile { path: stored.path, catalog: None } }))
+        let snapshot = |stored: &Stored| Snapshot {
+            meta: stored.meta.clone(),
+            snapshot: SnapshotFile { path: stored.path.clone(), catalog: None },
+        };
+        Ok(self.snapshots.current().as_deref().map(snapshot))
     }
 }
 

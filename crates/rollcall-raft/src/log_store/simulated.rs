@@ -397,6 +397,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let encoded = entries.into_iter().map(|entry| {
             let bytes = codec::encode(Kind::Payload, &entry.payload)?;
+            self.shared.syncs.written(bytes.len() as u64);
             Ok(Write::Entry(entry.log_id, bytes.into()))
         });
         let mut writes = encoded.collect::<io::Result<Vec<_>>>()?;

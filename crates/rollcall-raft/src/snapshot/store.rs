@@ -3,8 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use rollcall_catalog::Catalog;
 use rollcall_types::ClusterId;
 use tracing::{info, warn};
@@ -35,7 +36,9 @@ pub(crate) struct Stored {
 pub(crate) struct SnapshotStore {
     dir: PathBuf,
     cluster: ClusterId,
-    current: Mutex<Option<Stored>>,
+    current: ArcSwapOption<Stored>,
+    /// Held while a file gets its name. Who asks for the newest does not wait for that.
+    publishing: Mutex<()>,
 }
 
 impl SnapshotStore {
@@ -54,14 +57,14 @@ impl SnapshotStore {
         }
         // Names carry index and term with leading zeros.
         paths.sort();
-        let store = Self { dir: dir.to_owned(), cluster, current: Mutex::new(None) };
+        let store = Self { dir: dir.to_owned(), cluster, current: ArcSwapOption::empty(), publishing: Mutex::new(()) };
         for path in paths.into_iter().rev() {
             match super::load(&path, super::Check::Checksums) {
                 Ok((header, ..)) if header.cluster != cluster => {
                     return Err(SnapshotError::ForeignCluster { path, theirs: header.cluster, ours: cluster }.into());
                 }
                 Ok((header, catalog, info)) => {
-                    store.adopt(&mut store.lock(), Stored { meta: header.meta.clone(), info, path });
+                    store.adopt(Stored { meta: header.meta.clone(), info, path });
                     return Ok((store, Some((header, catalog))));
                 }
                 // An older one may do, if the log still reaches back to it; whether it does is checked by the caller.
@@ -89,19 +92,15 @@ impl SnapshotStore {
     /// Gives a finished file its name and makes it the newest, in one step: a snapshot that is built and one that is
     /// received at the same time must not remove each other's file.
     fn publish(&self, file: &Path, stored: Stored) -> io::Result<()> {
-        let mut current = self.lock();
+        let _one_by_one = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         super::publish(file, &stored.path)?;
-        self.adopt(&mut current, stored);
+        self.adopt(stored);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Stored>> {
-        self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// The newest snapshot.
-    pub(crate) fn current(&self) -> Option<Stored> {
-        self.lock().clone()
+    /// The newest snapshot: an atomic load, whatever is being written.
+    pub(crate) fn current(&self) -> Option<Arc<Stored>> {
+        self.current.load_full()
     }
 
     /// A name for a file that is being received.
@@ -120,8 +119,8 @@ impl SnapshotStore {
 
     /// Makes `stored` the newest, unless a newer one came meanwhile, and removes the files of older ones. A transfer that
     /// has an old file open goes on: the file lives until it is closed.
-    fn adopt(&self, current: &mut Option<Stored>, stored: Stored) {
-        if current.as_ref().is_some_and(|present| present.meta.last_log_id > stored.meta.last_log_id) {
+    fn adopt(&self, stored: Stored) {
+        if self.current().is_some_and(|present| present.meta.last_log_id > stored.meta.last_log_id) {
             return;
         }
         info!(
@@ -129,7 +128,7 @@ impl SnapshotStore {
             "snapshot at {} holds {} records in {} bytes", stored.info.index, stored.info.records, stored.info.bytes
         );
         let keep = stored.path.clone();
-        *current = Some(stored);
+        self.current.store(Some(Arc::new(stored)));
         let Ok(entries) = fs::read_dir(&self.dir) else { return };
         for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
             // Names carry index and term with leading zeros.

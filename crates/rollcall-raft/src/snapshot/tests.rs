@@ -120,18 +120,18 @@ fn the_store_keeps_the_newest_and_falls_back_over_a_damaged_one() {
     assert!(none.is_none());
     let first = catalog(5, 20);
     store.write(header(&first).meta, &first).unwrap();
-    let kept = fs::read(store.current().unwrap().path).unwrap();
-    let first_path = store.current().unwrap().path;
+    let kept = fs::read(&store.current().unwrap().path).unwrap();
+    let first_path = store.current().unwrap().path.clone();
     let second = catalog(9, 20);
     store.write(header(&second).meta, &second).unwrap();
     assert!(!first_path.exists(), "older snapshots go");
 
     fs::write(&first_path, kept).unwrap();
     fs::write(dir.path().join("incoming-1.tmp"), b"half").unwrap();
-    let mut damaged = fs::read(store.current().unwrap().path).unwrap();
+    let mut damaged = fs::read(&store.current().unwrap().path).unwrap();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    fs::write(store.current().unwrap().path, damaged).unwrap();
+    fs::write(&store.current().unwrap().path, damaged).unwrap();
     let (reopened, loaded) = SnapshotStore::open(dir.path(), CLUSTER).unwrap();
     assert_eq!(loaded.unwrap().1, first);
     assert_eq!(reopened.current().unwrap().info.index, 5);
