@@ -19,7 +19,7 @@ use std::fmt;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
@@ -76,6 +76,17 @@ impl Closing {
     }
 }
 
+/// Tells how large a log is, and does not keep it open.
+#[derive(Clone)]
+pub(crate) struct LogSize(Weak<Shared>);
+
+impl LogSize {
+    /// Bytes of its files; 0 of a log that is closed. What is purged goes file by file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.upgrade().map_or(0, |shared| LogStore { shared }.read().on_disk_size())
+    }
+}
+
 impl LogStore {
     /// Opens the log in `dir`, making it if there is none, and repairs what a crash may have left at its end.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
@@ -105,6 +116,11 @@ impl LogStore {
     /// Tells when the log is closed.
     pub(crate) fn closing(&self) -> Closing {
         Closing(self.shared.open.subscribe())
+    }
+
+    /// How large it is.
+    pub(crate) fn size(&self) -> LogSize {
+        LogSize(Arc::downgrade(&self.shared))
     }
 
     /// How long writes take.
@@ -326,10 +342,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             .into_iter()
             .map(|entry| Ok((Record(entry.log_id), RecordPayload::new(entry.payload)?)))
             .collect::<io::Result<Vec<_>>>()?;
-        let bytes = records.iter().map(|(_, payload)| payload.encoded_len()).sum();
         let mut log = self.write()?;
         log.append(records)?;
-        self.shared.syncs.written(bytes);
         if is_planted(Bug::AckBeforeWrite) {
             callback.io_completed(Ok(()));
             return Ok(());

@@ -21,7 +21,7 @@ use super::propose::Forward;
 use super::session::Session;
 use crate::error::Error;
 use crate::identity::DataDir;
-use crate::log_store::{Closing, Syncs};
+use crate::log_store::{Closing, LogSize, Syncs};
 use crate::snapshot::SnapshotStore;
 use crate::state_machine::View;
 use crate::transport::acks::Acks;
@@ -62,6 +62,7 @@ pub(crate) struct Core {
     pub(super) found: Found,
     pub(super) started: Instant,
     pub(super) syncs: Arc<Syncs>,
+    pub(super) log_size: LogSize,
     pub(super) files: Mutex<Option<Files>>,
 }
 

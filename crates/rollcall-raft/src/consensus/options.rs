@@ -10,8 +10,6 @@ use rollcall_io::TcpListener;
 use crate::error::Error;
 use crate::types::PeerNode;
 
-/// Entries kept behind a snapshot, so that a node that was away a moment catches up from the log.
-const LOG_KEPT: u64 = 5_000;
 /// Entries in one message to a follower at most; their bytes are bounded by the log.
 const ENTRIES_PER_MESSAGE: u64 = 1_024;
 /// Longest wait for a follower to install a snapshot that it has received.
@@ -131,10 +129,9 @@ impl Timers {
             // openraft's default of 200 ms means that a large snapshot never arrives.
             install_snapshot_timeout: millis(SNAPSHOT_INSTALL_TIMEOUT),
             max_payload_entries: ENTRIES_PER_MESSAGE,
-            // openraft counts entries and does not know what else there is to do: `compaction` does.
+            // openraft counts entries, and knows neither what else there is to do nor how long they are: `compaction` does.
             snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: LOG_KEPT,
-            purge_batch_size: 256,
+            max_in_snapshot_log_to_keep: u64::MAX,
             enable_pre_vote: Some(true),
             // A leader cut off from its quorum, yet heard by a minority, must fall silent now and then, or that minority
             // never joins the others in an election. At least lease and longest election timeout.

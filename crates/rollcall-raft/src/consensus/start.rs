@@ -268,7 +268,7 @@ async fn run(
     let links = Arc::new(Links::default());
     let (view, snapshots) = (machine.view(), machine.snapshots());
     let files = Files { log: log.closing(), _data_dir: data_dir };
-    let syncs = log.syncs();
+    let (syncs, log_size) = (log.syncs(), log.size());
     let acks = Arc::new(Acks::default());
     let networks = Networks { hub: hub.clone(), links: links.clone(), acks: acks.clone() };
     let raft = Raft::new(member.node.get(), config, networks, log, machine).await;
@@ -301,6 +301,7 @@ async fn run(
         found: Found::nothing(),
         started: Instant::now(),
         syncs,
+        log_size,
         files: Mutex::new(Some(files)),
         raft,
         hub: hub.clone(),

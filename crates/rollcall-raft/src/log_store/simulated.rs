@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream};
@@ -163,6 +163,20 @@ impl Closing {
     }
 }
 
+/// Tells how large a log is, and does not keep it open.
+#[derive(Clone)]
+pub(crate) struct LogSize(Weak<Shared>);
+
+impl LogSize {
+    /// Bytes of its entries; 0 of a log that is closed.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.upgrade().map_or(0, |shared| {
+            let log = LogStore { shared };
+            log.disk().seen.entries.values().map(|(_, bytes)| bytes.len() as u64).sum()
+        })
+    }
+}
+
 impl LogStore {
     /// Opens the log in `dir` as a crash left it, or makes one.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
@@ -182,6 +196,11 @@ impl LogStore {
     /// Tells when the log is closed.
     pub(crate) fn closing(&self) -> Closing {
         Closing(self.shared.open.subscribe())
+    }
+
+    /// How large it is.
+    pub(crate) fn size(&self) -> LogSize {
+        LogSize(Arc::downgrade(&self.shared))
     }
 
     /// How long writes take.
@@ -397,7 +416,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let encoded = entries.into_iter().map(|entry| {
             let bytes = codec::encode(Kind::Payload, &entry.payload)?;
-            self.shared.syncs.written(bytes.len() as u64);
             Ok(Write::Entry(entry.log_id, bytes.into()))
         });
         let mut writes = encoded.collect::<io::Result<Vec<_>>>()?;

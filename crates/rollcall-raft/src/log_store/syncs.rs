@@ -1,7 +1,6 @@
-//! How much the log writes, how long that takes to be on disk, and why it cannot get there.
+//! How long the log takes to be on disk, and why it cannot get there.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -13,20 +12,9 @@ use std::time::Duration;
 pub(crate) struct Syncs {
     since: Mutex<(u32, Duration)>,
     failure: OnceLock<String>,
-    bytes: AtomicU64,
 }
 
 impl Syncs {
-    /// Notes that entries of so many encoded bytes were handed to the log.
-    pub(super) fn written(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Encoded bytes of all entries that were handed to the log since it was opened.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
     pub(super) fn done(&self, took: Duration) {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         since.0 = since.0.saturating_add(1);

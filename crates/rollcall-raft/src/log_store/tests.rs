@@ -256,3 +256,19 @@ async fn a_log_that_begins_after_a_snapshot_reads_back() {
     let next = Entry { log_id: LogId::new_term_index(4, 42), payload: EntryPayload::Blank };
     log.blocking_append([next]).await.unwrap();
 }
+
+#[tokio::test]
+async fn how_large_a_log_is_does_not_keep_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = LogStore::open(dir.path()).unwrap();
+    let size = log.size();
+    let mib = || size.bytes() >> 20;
+    log.blocking_append((0..12).map(|index| entry(index, 1 << 20))).await.unwrap();
+    assert_eq!(mib(), 12);
+    log.purge(entry(9, 0).log_id).await.unwrap();
+    assert!((2..12).contains(&mib()), "whole files go, and {} MiB stay", mib());
+    let closing = log.closing();
+    drop(log);
+    closing.closed().await;
+    assert_eq!(size.bytes(), 0);
+}
